@@ -9,13 +9,12 @@
 //! Measurements of one comparison are interleaved, and medians compared: machines drift.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot measure has nothing to say")]
 
+#[path = "measure/network.rs"]
+mod network;
 #[path = "measure/rows.rs"]
 mod rows;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -37,9 +36,9 @@ use cp_server::licensing::keys::signer::{LocalKey, Signer};
 use cp_server::licensing::status_lists::StatusLists;
 use cp_server::{App, Settings, licensing, server};
 use serde_json::{Map, Value, json};
-use tokio::net::TcpListener;
 use tower::ServiceExt;
 
+use self::network::{load, request, serve};
 use self::rows::row;
 
 const ROUNDS: usize = 7;
@@ -81,9 +80,9 @@ async fn signing(world: &World) {
 }
 
 async fn over_http(world: &World) {
-    let (address, stop) = serve(server::router(&world.app)).await;
+    let address = serve(server::router(&world.app)).await;
     let bare = Router::new().route("/", get(|| async { "{}" }));
-    let (bare, stop_bare) = serve(bare).await;
+    let bare = serve(bare).await;
     let token = world.token.clone();
 
     let whoami = request("GET", "/api/v1/users/whoami?provider=auth0&subject=auth0%7Canna", &token);
@@ -114,21 +113,19 @@ async fn over_http(world: &World) {
     }
     row("issue over HTTP, durable, 32 callers / signing, all cores", limits.clone(), singles);
     row("issue in bulk, rows and audit / signing, all cores", limits, bulks);
-    stop.store(true, Ordering::SeqCst);
-    stop_bare.store(true, Ordering::SeqCst);
 }
 
 async fn effective(world: &World) {
     let governed = Governed::new(&world.client).await;
     let path = format!("/api/v1/organizations/{}/effective?user={}", governed.org, governed.user);
     let router = server::router(&world.app);
-    let (address, stop) = serve(router.clone()).await;
+    let address = serve(router.clone()).await;
     let ask = request("GET", &path, &world.token);
     let (tag, body) = answer_of(&router, "GET", &path, &world.token).await;
     let poll = String::from_utf8(ask.clone()).unwrap();
     let poll = poll.replace("\r\n\r\n", &format!("\r\nIf-None-Match: {tag}\r\n\r\n")).into_bytes();
     let bare = Router::new().route("/", get(move || std::future::ready(body.clone())));
-    let (bare, stop_bare) = serve(bare).await;
+    let bare = serve(bare).await;
     let root = request("GET", "/", &world.token);
 
     let (mut statements, mut answers) = (Vec::new(), Vec::new());
@@ -153,8 +150,6 @@ async fn effective(world: &World) {
         after.push(each_second(async || governed.read(&world.app).await).await);
     }
     row("the statement, 20,000 bindings of others / without", statements, after);
-    stop.store(true, Ordering::SeqCst);
-    stop_bare.store(true, Ordering::SeqCst);
 }
 
 /// A person in 20 groups, three deep, with 2,000 bindings.
@@ -340,65 +335,4 @@ fn on_all_cores(key: &Arc<dyn Signer>, cores: usize) -> f64 {
             .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     })
-}
-
-async fn serve(router: Router) -> (SocketAddr, Arc<AtomicBool>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let stop = Arc::new(AtomicBool::new(false));
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    (address, stop)
-}
-
-fn request(method: &str, path: &str, token: &str) -> Vec<u8> {
-    let length = if method == "POST" { "Content-Length: 0\r\n" } else { "" };
-    format!(
-        "{method} {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n{length}\r\n"
-    )
-    .into_bytes()
-}
-
-/// Requests per second of so many callers, each on a connection of its own.
-async fn load(address: SocketAddr, request: &[u8], callers: usize, time: Duration) -> f64 {
-    let request = request.to_vec();
-    let loaded = tokio::task::spawn_blocking(move || {
-        let (answered, started) = (AtomicU64::new(0), Instant::now());
-        std::thread::scope(|scope| {
-            for _ in 0..callers {
-                scope.spawn(|| {
-                    let mut stream = BufReader::new(TcpStream::connect(address).unwrap());
-                    stream.get_ref().set_nodelay(true).unwrap();
-                    let mut body = Vec::new();
-                    while started.elapsed() < time {
-                        stream.get_mut().write_all(&request).unwrap();
-                        read_answer(&mut stream, &mut body);
-                        answered.fetch_add(1, Ordering::Relaxed);
-                    }
-                });
-            }
-        });
-        answered.into_inner() as f64 / started.elapsed().as_secs_f64()
-    });
-    loaded.await.unwrap()
-}
-
-fn read_answer(stream: &mut BufReader<TcpStream>, body: &mut Vec<u8>) {
-    let (mut line, mut length, mut first) = (String::new(), 0, true);
-    loop {
-        line.clear();
-        stream.read_line(&mut line).unwrap();
-        if first {
-            let is_fine = line.starts_with("HTTP/1.1 2") || line.starts_with("HTTP/1.1 304");
-            assert!(is_fine, "{line}");
-            first = false;
-        }
-        if let Some(value) = line.strip_prefix("content-length: ") {
-            length = value.trim().parse().unwrap();
-        }
-        if line == "\r\n" {
-            break;
-        }
-    }
-    body.resize(length, 0);
-    stream.read_exact(body).unwrap();
 }

@@ -8,6 +8,7 @@
 
 mod assets;
 mod chart;
+mod confirmations;
 mod cookies;
 mod diff;
 mod form;
@@ -16,6 +17,7 @@ mod generic;
 mod html;
 mod icons;
 mod log_head;
+mod pager;
 mod pages;
 mod refusals;
 mod resources;
@@ -82,7 +84,7 @@ pub fn over(
     pages::all(&mut all);
     let page = |method: Method, run| {
         let (name, path, calls, is_public) = ("console.generic", "", &[][..], false);
-        Page { name, method, path, calls, is_public, run }
+        Page { name, method, path, calls, is_public, has_own_forms: true, run }
     };
     let console = Arc::new(Console {
         pages: all.checked(&api),
@@ -141,7 +143,8 @@ impl Console {
             Method::GET | Method::POST => parts.method.clone(),
             _ => return Ok(not_allowed()),
         };
-        let (page, place) = match self.pages.find(&method, &path) {
+        let query = pairs(parts.uri.query().unwrap_or_default().as_bytes());
+        let (page, place) = match self.pages.find(&method, &path, &query) {
             Some(found) => found,
             None => (&self.generic[usize::from(method == Method::POST)], Vec::new()),
         };
@@ -165,7 +168,6 @@ impl Console {
             true => read_form(&parts.headers, body).await?,
             false => Vec::new(),
         };
-        let query = pairs(parts.uri.query().unwrap_or_default().as_bytes());
         let now = self.api.app.clock.now();
         let resources = self
             .resources

@@ -1,6 +1,7 @@
 // Signs in with a link, walks through the pages, and makes a customer with forms: at two widths, in two
 // themes, with and without scripts. After each page: axe without violations, no message of the browser,
-// no report of the content security policy, and no sideways scroll.
+// no report of the content security policy, no sideways scroll and no shift of the layout. The first paint and
+// the longest task of all pages are printed: on a busy machine they measure the machine.
 import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
@@ -17,6 +18,8 @@ const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM || "/usr/bin/chromium", headless: true, args: flags,
 });
 const findings = [];
+const paints = [];
+let longest = 0;
 mkdirSync(screens, { recursive: true });
 
 async function walk(link, { width, theme, script }) {
@@ -54,6 +57,19 @@ async function walk(link, { width, theme, script }) {
     const evaluate = await world();
     const overflow = await evaluate("document.documentElement.scrollWidth - innerWidth");
     if (overflow > 0) note(`scrolls sideways by ${overflow} px`);
+    // Before axe, which is a long task itself.
+    const { paint, shift, task } = JSON.parse(await evaluate(`new Promise((done) => {
+      const found = { paint: null, shift: 0, task: 0 };
+      const watch = (type, each) => new PerformanceObserver((list) => list.getEntries().forEach(each))
+        .observe({ type, buffered: true });
+      watch("paint", (one) => { if (one.name === "first-contentful-paint") found.paint = one.startTime; });
+      watch("layout-shift", (one) => { if (!one.hadRecentInput) found.shift += one.value; });
+      watch("longtask", (one) => { found.task = Math.max(found.task, one.duration); });
+      setTimeout(() => done(JSON.stringify(found)), 30);
+    })`));
+    if (shift > 0) note(`the layout shifts by ${shift}`);
+    if (paint !== null) paints.push(paint);
+    longest = Math.max(longest, task);
     if (script) {
       await evaluate(axe);
       const found = JSON.parse(await evaluate(`axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a",
@@ -165,7 +181,7 @@ async function walk(link, { width, theme, script }) {
     ["/plans", "plans"], ["/plans/team", "plan"], ["/plans/team/migrate", "plan-migrate"], ["/signing/keys", "keys"],
     ["/audit", "audit-log"], ["/service-tokens", "service-tokens"], ["/service-tokens?new", "service-token-new"],
     ["/users", "users"], ["/webhooks", "webhooks"], ["/events", "events"], ["/all", "everything"], ["/me", "me"],
-    ["/search?q=zzz", "search"],
+    ["/search?q=zzz", "search"], ["/kit", "kit"],
   ]) {
     await go(`/console${path}`, title);
   }
@@ -213,4 +229,8 @@ if (findings.length) {
   console.error(findings.join("\n"));
   process.exit(1);
 }
+paints.sort((one, other) => one - other);
+const median = paints[Math.floor(paints.length / 2)];
+console.log(`${paints.length} pages: first contentful paint ${median} ms (median), ${paints.at(-1)} ms at most;`,
+  `longest task ${longest} ms; no shift of the layout`);
 console.log(`${ways.length} walks without a finding`);

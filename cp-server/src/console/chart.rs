@@ -79,71 +79,86 @@ const RIGHT: f64 = 650.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 150.0;
 
-impl Days<'_> {
-    fn most(&self) -> f64 {
-        let most = self.points.iter().map(|(_, value)| *value).fold(0.0, f64::max);
-        // Even, so that the middle of the axis is a whole number.
-        (most.max(self.limit.unwrap_or(0.0)).max(2.0) / 2.0).ceil() * 2.0
-    }
+/// The scale of a picture.
+struct Scale {
+    /// The value at its top.
+    most: f64,
+    /// The width of a day.
+    step: f64,
+}
 
+impl Scale {
     fn y(&self, value: f64) -> f64 {
-        BOTTOM - value / self.most() * (BOTTOM - TOP)
+        BOTTOM - value / self.most * (BOTTOM - TOP)
     }
 
-    /// The left edge of a day, and its width.
-    fn step(&self) -> f64 {
-        let days = u32::try_from(self.points.len().max(1)).map_or(1.0, f64::from);
-        (RIGHT - LEFT) / days
-    }
-
+    /// The left edge of a day.
     fn x(&self, n: usize) -> f64 {
-        LEFT + u32::try_from(n).map_or(0.0, f64::from) * self.step()
+        LEFT + u32::try_from(n).map_or(0.0, f64::from) * self.step
+    }
+
+    fn middle(&self, n: usize) -> f64 {
+        self.x(n) + self.step / 2.0
+    }
+}
+
+impl Days<'_> {
+    fn scale(&self) -> Scale {
+        let most = self.points.iter().map(|(_, value)| *value).fold(0.0, f64::max);
+        let days = u32::try_from(self.points.len().max(1)).map_or(1.0, f64::from);
+        Scale {
+            // Even, so that the middle of the axis is a whole number.
+            most: (most.max(self.limit.unwrap_or(0.0)).max(2.0) / 2.0).ceil() * 2.0,
+            step: (RIGHT - LEFT) / days,
+        }
     }
 
     /// One bar a day.
     pub(super) fn bars(&self) -> Markup {
+        let scale = self.scale();
         let marks = html! {
             @for (n, (day, value)) in self.points.iter().enumerate() {
                 g {
                     title { (self.about(*day, *value)) }
                     @if *value > 0.0 {
-                        rect.bar-a x=(rounded(self.x(n) + self.step() * 0.14)) y=(rounded(self.y(*value)))
-                            width=(rounded(self.step() * 0.72)) height=(rounded((BOTTOM - self.y(*value)).max(1.0))) rx="2" {}
+                        rect.bar-a x=(rounded(scale.x(n) + scale.step * 0.14)) y=(rounded(scale.y(*value)))
+                            width=(rounded(scale.step * 0.72)) height=(rounded((BOTTOM - scale.y(*value)).max(1.0))) rx="2" {}
                     }
                 }
             }
         };
-        self.picture(&marks)
+        self.picture(&scale, &marks)
     }
 
     /// A line through the days, with the limit.
     pub(super) fn line(&self) -> Markup {
+        let scale = self.scale();
         let point = |(n, (_, value)): (usize, &(NaiveDate, f64))| {
-            format!("{},{}", rounded(self.x(n) + self.step() / 2.0), rounded(self.y(*value)))
+            format!("{},{}", rounded(scale.middle(n)), rounded(scale.y(*value)))
         };
         let line: Vec<String> = self.points.iter().enumerate().map(point).collect();
         let last = self.points.len().saturating_sub(1);
         let area = format!(
             "{},{BOTTOM} {} {},{BOTTOM}",
-            rounded(self.x(0) + self.step() / 2.0),
+            rounded(scale.middle(0)),
             line.join(" "),
-            rounded(self.x(last) + self.step() / 2.0)
+            rounded(scale.middle(last))
         );
         let marks = html! {
             polygon.area points=(area) {}
             polyline.line points=(line.join(" ")) {}
             @if let Some(limit) = self.limit {
-                line.limit x1=(LEFT) x2=(RIGHT) y1=(rounded(self.y(limit))) y2=(rounded(self.y(limit))) {}
+                line.limit x1=(LEFT) x2=(RIGHT) y1=(rounded(scale.y(limit))) y2=(rounded(scale.y(limit))) {}
             }
         };
-        self.picture(&marks)
+        self.picture(&scale, &marks)
     }
 
     fn about(&self, day: NaiveDate, value: f64) -> String {
         format!("{}: {value} {}", day.format("%-d %b"), self.unit)
     }
 
-    fn picture(&self, marks: &Markup) -> Markup {
+    fn picture(&self, scale: &Scale, marks: &Markup) -> Markup {
         let (title, about) = (format!("{}-t", self.anchor), format!("{}-d", self.anchor));
         let values = || self.points.iter().map(|(_, value)| *value);
         let (least, most) = (values().fold(f64::INFINITY, f64::min), values().fold(0.0, f64::max));
@@ -155,14 +170,14 @@ impl Days<'_> {
                     title id=(title) { (self.title) }
                     desc id=(about) { "Between " (if least.is_finite() { least } else { 0.0 }) " and " (most) " " (self.unit) " a day." }
                     @for part in [0.0, 0.5, 1.0] {
-                        @let y = rounded(self.y(self.most() * part));
+                        @let y = rounded(scale.y(scale.most * part));
                         line.grid x1=(LEFT) x2=(RIGHT) y1=(y) y2=(y) {}
-                        text x=(LEFT - 6.0) y=(y + 4.0) text-anchor="end" { (short(self.most() * part)) }
+                        text x=(LEFT - 6.0) y=(y + 4.0) text-anchor="end" { (short(scale.most * part)) }
                     }
                     (marks)
                     @for (n, anchor) in [(0, "start"), (last / 2, "middle"), (last, "end")] {
                         @if let Some(day) = shown(n) {
-                            text x=(rounded(self.x(n) + self.step() / 2.0)) y="167" text-anchor=(anchor) { (day) }
+                            text x=(rounded(scale.middle(n))) y="167" text-anchor=(anchor) { (day) }
                         }
                     }
                 }

@@ -7,11 +7,8 @@ use serde_json::{Map, Value};
 use super::html::{Markup, html};
 use super::words;
 
-/// The most fields of a table.
-const FIELDS: usize = 40;
-
-/// The fields that differ.
-pub(super) fn table(before: &Value, after: &Value) -> Markup {
+/// The fields that differ, at most so many of them.
+pub(super) fn table(before: &Value, after: &Value, most: usize) -> Markup {
     let empty = Map::new();
     let (was, is) = (before.as_object().unwrap_or(&empty), after.as_object().unwrap_or(&empty));
     let names: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
@@ -26,7 +23,7 @@ pub(super) fn table(before: &Value, after: &Value) -> Markup {
             table {
                 thead { tr { th scope="col" { "Field" } th scope="col" { "Before" } th scope="col" { "After" } } }
                 tbody {
-                    @for name in changed.iter().take(FIELDS) {
+                    @for name in changed.iter().take(most) {
                         tr {
                             td { (words::visible(name)) }
                             (cell("was", was.get(*name)))
@@ -36,7 +33,7 @@ pub(super) fn table(before: &Value, after: &Value) -> Markup {
                 }
             }
         }
-        @if changed.len() > FIELDS { p.small { "and " (words::count(changed.len() - FIELDS, "field")) " more" } }
+        @if changed.len() > most { p.small { "and " (words::count(changed.len() - most, "field")) " more" } }
         @if same > 0 { p."small quiet" { (words::count(same, "field")) " did not change" } }
     }
 }

@@ -42,7 +42,7 @@ impl Shown<'_> {
         self.entries.is_some()
     }
 
-    fn entry(&self, name: &str) -> Option<&str> {
+    pub(super) fn entry(&self, name: &str) -> Option<&str> {
         self.entries.and_then(|entries| value(entries, name))
     }
 
@@ -187,13 +187,19 @@ fn entry(field: &Field, prefix: &str, shown: &Shown<'_>) -> Markup {
             }
         }
         Control::Group(fields) => html! {
-            fieldset class=(kind) id=(anchor) tabindex="-1" {
+            fieldset class=(kind) id=(anchor) aria-describedby=[described] tabindex="-1" {
                 legend { (field.label) (optional) }
                 (about)
                 (render(fields, &format!("{name}/"), shown))
             }
         },
-        Control::Rows => rows(field, &name, &anchor, kind, &about, shown),
+        Control::Rows => html! {
+            fieldset class=(kind) id=(anchor) aria-describedby=[described] tabindex="-1" {
+                legend { (field.label) (optional) }
+                (about)
+                (rows(field, &name, shown))
+            }
+        },
         Control::Text | Control::Lines | Control::Json => html! {
             div class=(kind) {
                 label for=(anchor) { (field.label) (optional) @if matches!(field.control, Control::Lines) { " " span.quiet { "one a line" } } }
@@ -236,14 +242,7 @@ fn set_of(word: &str) -> Option<&str> {
 }
 
 /// The rows of an object without fixed members: a name, a kind and a value.
-fn rows(
-    field: &Field,
-    name: &str,
-    anchor: &str,
-    kind: &str,
-    about: &Markup,
-    shown: &Shown<'_>,
-) -> Markup {
+fn rows(field: &Field, name: &str, shown: &Shown<'_>) -> Markup {
     let mut rows: Vec<[String; 3]> = match shown.entries {
         Some(entries) => sent_rows(entries, name),
         None => {
@@ -254,9 +253,6 @@ fn rows(
     let more = rows.len() + SPARE_ROWS;
     rows.resize(more, Default::default());
     html! {
-        fieldset class=(kind) id=(anchor) tabindex="-1" {
-            legend { (field.label) @if !field.is_required { " " span.quiet { "(optional)" } } }
-            (about)
             div.pairs {
                 @for (n, [key, kind, text]) in rows.iter().enumerate() {
                     div {
@@ -271,7 +267,6 @@ fn rows(
                 }
                 button.btn.s name="_more" value=(name) { (icon("plus")) "Add a row" }
             }
-        }
     }
 }
 
@@ -340,7 +335,11 @@ fn value_of(field: &Field, name: &str, entries: &Entries) -> Option<Value> {
             Some(lines.map(Value::from).collect())
         }
         Control::Flag if trimmed.is_empty() && field.is_nullable => None,
-        Control::Flag => Some(Value::Bool(trimmed == "true")),
+        Control::Flag => Some(match trimmed {
+            "true" => true.into(),
+            "" | "false" => false.into(),
+            other => other.into(),
+        }),
         _ if trimmed.is_empty() => None,
         Control::Integer => {
             Some(trimmed.parse::<i64>().map_or_else(|_| trimmed.into(), Value::from))
@@ -360,7 +359,16 @@ fn value_of(field: &Field, name: &str, entries: &Entries) -> Option<Value> {
     }
 }
 
-/// Returns the names of all entries that the fields have, to find unknown ones.
+/// Whether a field has the name: a refusal stands there. Rows have it together.
+pub(super) fn is_field(fields: &[Field], prefix: &str, name: &str) -> bool {
+    fields.iter().any(|field| {
+        let own = format!("{prefix}{}", field.name);
+        own == name
+            || matches!(&field.control, Control::Group(fields) if is_field(fields, &format!("{own}/"), name))
+    })
+}
+
+/// Whether an entry is one of the fields, or a part of one.
 pub(super) fn is_known(fields: &[Field], prefix: &str, name: &str) -> bool {
     fields.iter().any(|field| {
         let own = format!("{prefix}{}", field.name);

@@ -63,6 +63,20 @@ pub(super) fn time(at: DateTime<Utc>) -> Markup {
     html! { time datetime=(iso) title=(iso) { (shown(at)) } }
 }
 
+/// An instant in a card: within a day of now, how long ago or how soon.
+pub(super) fn card_time(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
+    let iso = words::iso(at);
+    match words::near(at, now) {
+        Some(near) => html! { time datetime=(iso) title=(iso) { (near) } },
+        None => time(at),
+    }
+}
+
+/// The same after a verb: "ends on 2 Dec 2026, 00:00 UTC", "ends in 3 hours".
+pub(super) fn card_time_after_verb(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
+    html! { @if words::near(at, now).is_none() { "on " } (card_time(at, now)) }
+}
+
 /// An instant in a narrow column: without the year of now.
 pub(super) fn short_time(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
     let iso = words::iso(at);

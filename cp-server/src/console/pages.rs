@@ -6,6 +6,8 @@ mod bulk;
 mod effective;
 mod inspect;
 mod keys;
+#[cfg(debug_assertions)]
+mod kit;
 mod licenses;
 mod me;
 mod organizations;
@@ -44,4 +46,6 @@ pub(super) fn all(pages: &mut Pages) {
     plans::pages(pages);
     bulk::pages(pages);
     me::pages(pages);
+    #[cfg(debug_assertions)]
+    kit::pages(pages);
 }

@@ -66,7 +66,7 @@ pub(super) fn fields(schemas: &Schemas, schema: &Value) -> Vec<Field> {
 }
 
 fn fields_at(schemas: &Schemas, schema: &Value, depth: usize) -> Vec<Field> {
-    let schema = resolved(schemas, schema);
+    let schema = one_of(schemas, resolved(schemas, schema));
     let required = schema["required"].as_array();
     let is_required = |name: &str| required.is_some_and(|all| all.iter().any(|one| one == name));
     let members = schema["properties"].as_object().into_iter().flatten();
@@ -78,6 +78,13 @@ fn fields_at(schemas: &Schemas, schema: &Value, depth: usize) -> Vec<Field> {
         |field: &Field| matches!(field.control, Control::Rows | Control::Group(_) | Control::Json);
     fields.sort_by_key(|field| (!field.is_required, field.name != "name", is_large(field)));
     fields
+}
+
+/// Returns the schema of one object, where an input is one or many. A form is for one.
+fn one_of<'s>(schemas: &'s Schemas, schema: &'s Value) -> &'s Value {
+    let several = schema["oneOf"].as_array().into_iter().flatten();
+    let mut objects = several.map(|one| resolved(schemas, one));
+    objects.find(|one| one["properties"].is_object()).unwrap_or(schema)
 }
 
 fn field(schemas: &Schemas, name: &str, member: &Value, is_required: bool, depth: usize) -> Field {

@@ -61,13 +61,18 @@ impl Verdict {
 ///
 /// `what` is "license" or "token".
 pub(super) fn section(view: &View, verdict: &Verdict, what: &str) -> Markup {
+    section_below(view, verdict, what, "h-verdict")
+}
+
+/// The same, with another ID of its heading.
+pub(super) fn section_below(view: &View, verdict: &Verdict, what: &str, anchor: &str) -> Markup {
     let (tone, sign) = if verdict.is_accepted { ("ok", "check") } else { ("bad", "cross") };
     html! {
-        section class={ "verdict " (tone) } aria-labelledby="h-verdict" {
+        section class={ "verdict " (tone) } aria-labelledby=(anchor) {
             div {
                 span.mark { (icon(sign)) }
                 div {
-                    strong #h-verdict {
+                    strong id=(anchor) {
                         @match (verdict.is_accepted, &verdict.code) {
                             (true, _) => { "A data plane accepts this " (what) " now" },
                             (false, Some(code)) => { "A data plane refuses this " (what) ": " (code) },

@@ -33,12 +33,15 @@ macro_rules! pages {
                 path: $path,
                 calls: &[$($(concat!(stringify!($slice), ".", stringify!($operation))),*)?],
                 is_public: $crate::pages!(@public $($mode)?),
+                has_own_forms: $crate::pages!(@own_forms $($mode)?),
                 run: |view| Box::pin($page(view)),
             });)+
         }
     };
     (@public public) => { true };
-    (@public) => { false };
+    (@public $($other:ident)?) => { false };
+    (@own_forms own_forms) => { true };
+    (@own_forms $($other:ident)?) => { false };
 }
 
 /// The line of a page.
@@ -52,6 +55,8 @@ pub(super) struct Page {
     pub(super) calls: &'static [&'static str],
     /// Whether the page is for callers without a session.
     pub(super) is_public: bool,
+    /// Whether the page shows its forms itself. Those of other pages are generated.
+    pub(super) has_own_forms: bool,
     pub(super) run: Run,
 }
 
@@ -77,9 +82,17 @@ impl Pages {
         self
     }
 
-    /// Returns the page of a path, and the values of its parameters. Literal segments win.
-    pub(super) fn find(&self, method: &Method, path: &str) -> Option<(&Page, Vec<String>)> {
+    /// Returns the page of a path, and the values of its parameters. Literal segments win. A form is
+    /// generated, unless its page has forms of its own.
+    pub(super) fn find(
+        &self,
+        method: &Method,
+        path: &str,
+        query: &[(String, String)],
+    ) -> Option<(&Page, Vec<String>)> {
+        let is_form = method == Method::GET && mode(query).is_some();
         let fitting = self.0.iter().filter(|page| page.method == *method);
+        let fitting = fitting.filter(|page| page.has_own_forms || !is_form);
         let fitting = fitting.filter_map(|page| Some((page, matched(page.path, path)?)));
         fitting.min_by_key(|(_, values)| values.len())
     }
@@ -194,6 +207,16 @@ impl View {
         owner.into_iter().chain([(title.to_owned(), None)]).collect()
     }
 
+    /// Returns the links to a page below another page of the organization in view.
+    pub(super) fn crumbs_below(&self, above: &str, path: String, title: &str) -> Crumbs {
+        let mut crumbs = self.crumbs(above);
+        if let Some(last) = crumbs.last_mut() {
+            last.1 = Some(path);
+        }
+        crumbs.push((title.to_owned(), None));
+        crumbs
+    }
+
     pub(super) fn in_view(&self) -> Option<OrganizationId> {
         self.organization.as_ref().map(|organization| organization.id)
     }
@@ -211,6 +234,14 @@ impl View {
         }
         Ok(response)
     }
+}
+
+/// The parameters that name a form of a list or of a thing.
+const MODES: [&str; 3] = ["new", "edit", "delete"];
+
+/// Returns the form that a query string asks for.
+pub(super) fn mode(query: &[(String, String)]) -> Option<&'static str> {
+    MODES.into_iter().find(|mode| value(query, mode).is_some())
 }
 
 /// Returns the first value of a name.

@@ -122,7 +122,9 @@ pub(super) fn a(noun: &str) -> String {
 }
 
 /// Returns "1 token" or "2 tokens".
-pub(super) fn count(n: usize, one: &str) -> String {
+pub(super) fn count(n: impl TryInto<u64>, one: &str) -> String {
+    // No count is below zero.
+    let n = n.try_into().unwrap_or(0);
     let ending = if n == 1 { "" } else { "s" };
     format!("{} {one}{ending}", grouped(&n.to_string()))
 }
@@ -185,6 +187,18 @@ pub(super) fn parse_instant(text: &str) -> Option<DateTime<Utc>> {
     if is_meant { text.parse().ok() } else { None }
 }
 
+/// Returns how long ago an instant was, or how soon it is; `None` from a day on.
+pub(super) fn near(at: DateTime<Utc>, now: DateTime<Utc>) -> Option<String> {
+    let seconds = (at - now).num_seconds();
+    let far = match seconds.unsigned_abs() {
+        0..60 => return Some("now".to_owned()),
+        far @ 60..3_600 => count(far / 60, "minute"),
+        far @ 3_600..86_400 => count(far / 3_600, "hour"),
+        _ => return None,
+    };
+    Some(if seconds < 0 { format!("{far} ago") } else { format!("in {far}") })
+}
+
 /// Returns an instant as a form shows it: `2026-12-24 09:00`, with what the minute does not contain.
 pub(super) fn form_instant(at: DateTime<Utc>) -> String {
     let minutes = at.format("%Y-%m-%d %H:%M").to_string();
@@ -206,7 +220,7 @@ pub(super) fn span(seconds: i64) -> String {
         .iter()
         .find(|(unit, _)| seconds >= *unit && seconds % unit == 0 || seconds >= unit * 3)
         .map_or((seconds, "second"), |(unit, name)| (seconds / unit, *name));
-    count(usize::try_from(n).unwrap_or(0), unit)
+    count(n, unit)
 }
 
 /// Returns the tone of a state. The shape belongs to the tone.

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Browser, hidden, platform, sound};
 use crate::world::{World, on_both, operations};
 
-fn lines() -> impl Iterator<Item = Line> {
+pub(super) fn lines() -> impl Iterator<Item = Line> {
     let has_page = |line: &Line| {
         !(line.raw || line.root || line.machine || line.permission == Permission::PUBLIC)
     };
@@ -33,39 +33,38 @@ async fn every_read_has_a_page(world: World) {
     }
 }
 
+/// Returns the path of a line's form below `/console`; `None` where the thing does not exist.
+pub(super) async fn form_of(world: &World, line: &Line) -> Option<String> {
+    let path = world.path_of(line);
+    let below = path.strip_prefix(BASE).unwrap();
+    let is_at_a_read = operations().table.iter().any(|one| one.path == line.path && one.reads());
+    if !is_at_a_read {
+        // The form of the path itself is that of another method.
+        let is_second = line.method == Method::DELETE
+            && operations().table.iter().any(|one| one.path == line.path && one.name != line.name);
+        return Some(format!("{below}{}", if is_second { "?delete" } else { "" }));
+    }
+    let current = world.root().call(Method::GET, &path, None).await;
+    if current.status == 404 {
+        return None;
+    }
+    let query = match line.method {
+        Method::POST => "?new",
+        Method::DELETE => "?delete",
+        _ if line.path.ends_with('}') || line.method == Method::PATCH => "?edit",
+        // A thing without an ID, such as the billing account, is changed where it is.
+        _ if current.json()["items"].is_null() => "?edit",
+        _ => "?new",
+    };
+    Some(format!("{below}{query}"))
+}
+
 #[on_both]
 async fn every_change_has_a_form(world: World) {
     let browser = platform(&world);
     for line in lines().filter(|line| !line.reads()) {
-        let path = world.path_of(&line);
-        let below = path.strip_prefix(BASE).unwrap();
-        let is_at_a_read =
-            |path: &str| operations().table.iter().any(|one| one.path == path && one.reads());
-        let query = match line.method {
-            Method::POST if is_at_a_read(line.path) => "?new",
-            Method::POST => "",
-            Method::DELETE if is_at_a_read(line.path) => "?delete",
-            Method::DELETE => "",
-            _ if !is_at_a_read(line.path) => "",
-            _ if line.path.ends_with('}') || line.method == Method::PATCH => "?edit",
-            _ => "?new",
-        };
-        let current = match is_at_a_read(line.path) {
-            true => world.root().call(Method::GET, &path, None).await,
-            false => world.anyone().call(Method::GET, "/healthz", None).await,
-        };
-        if current.status == 404 {
-            continue;
-        }
-        // A thing without an ID, such as the billing account, is changed where it is.
-        let is_thing = line.method == Method::PUT && query == "?new";
-        let query = match is_thing && current.json()["items"].is_null() {
-            true => "?edit",
-            false => query,
-        };
-        let answer = browser.get(&format!("{below}{query}")).await;
-        assert_eq!(answer.status, 200, "{} {below}{query}", line.name);
-        let page = sound(&answer, 200);
+        let Some(path) = form_of(&world, &line).await else { continue };
+        let page = sound(&browser.get(&path).await, 200);
         assert!(page.contains("<form") && page.contains("name=\"_key\""), "{}: {page}", line.name);
     }
 }

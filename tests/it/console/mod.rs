@@ -1,9 +1,12 @@
 //! The web console: pages over the table of operations.
 
 mod changes;
+mod form;
+mod forms;
 mod generated;
 mod hand;
 mod invited;
+mod limits;
 mod links;
 mod pages;
 

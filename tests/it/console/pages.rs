@@ -86,3 +86,26 @@ async fn audit_log_shows_differences(world: World) {
     let cookies: Vec<_> = dark.headers.get_all("set-cookie").iter().collect();
     assert!(cookies.iter().any(|one| one.to_str().unwrap().starts_with("cp_theme=dark")));
 }
+
+#[on_both]
+async fn every_component_is_on_one_page(world: World) {
+    let page = sound(&platform(&world).get("/kit").await, 200);
+    for part in
+        ["Form with refusals", "5 minutes ago", "in 3 hours", "Charts", "No deployments yet"]
+    {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+}
+
+#[on_both]
+async fn thing_without_a_page_of_its_own_has_a_form(world: World) {
+    let browser = platform(&world);
+    let path = format!("/organizations/{}/quotas/storage_bytes", world.acme.org);
+    let page = sound(&browser.get(&path).await, 200);
+    assert!(page.contains("Change the quota storage_bytes"), "{page}");
+    let done = browser.post(&path, &[("quantity", "unlimited")]).await;
+    let list = format!("/console/organizations/{}/quotas", world.acme.org);
+    assert_eq!((done.status, done.header("location")), (303, &*list), "{}", done.text());
+    let page = sound(&browser.get(&format!("{path}?delete")).await, 200);
+    assert!(page.contains("Delete the quota"), "{page}");
+}

@@ -111,14 +111,7 @@ async fn person(world: &World, role: &str, permission: &str) -> Client {
         "code": role, "name": role, "scope": "organization", "permissions": [permission],
     });
     world.post(world.org("/roles"), new).await.expect(201);
-    let email = format!("{role}@acme.example");
-    let user = world.post("/users", json!({"email": email})).await.expect(201);
-    let user = user["id"].as_str().unwrap();
-    let link = json!({"provider": "auth0", "subject": role});
-    world.post(format!("/users/{user}/auth-accounts"), link).await.expect(201);
-    let seat = json!({"user_id": user, "role": role});
-    world.post(world.org("/memberships"), seat).await.expect(201);
-    world.person(role)
+    world.member(role).await
 }
 
 #[test]

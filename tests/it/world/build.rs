@@ -274,6 +274,19 @@ impl World {
     }
 }
 
+impl World {
+    /// A person with this role in acme, who logs in with the role's name.
+    pub async fn member(&self, role: &str) -> Client {
+        let user = self.post("/users", json!({"email": format!("{role}@acme.example")})).await;
+        let user = id(&user.expect(201));
+        let link = json!({"provider": "auth0", "subject": role});
+        self.post(format!("/users/{user}/auth-accounts"), link).await.expect(201);
+        let seat = json!({"user_id": user, "role": role});
+        self.post(self.org("/memberships"), seat).await.expect(201);
+        self.person(role)
+    }
+}
+
 /// The text of a usage report file.
 pub fn usage_report(
     deployment: &str,

@@ -9,19 +9,17 @@ use serde_json::{Map, Value};
 
 use super::tasks::{DRY_RUN, Task};
 use super::{fields, once, preview, suggestions};
+use crate::console::confirmations::{self, CONFIRM};
 use crate::console::cookies::Notice;
 use crate::console::form::{self, Entries, Shown};
 use crate::console::html::{Markup, html, icon};
 use crate::console::refusals::status_of;
 use crate::console::scene::{Scene, title_of};
-use crate::console::view::Crumbs;
-use crate::console::view::{View, value};
+use crate::console::view::{Crumbs, View, mode, value};
 use crate::console::words;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::in_process::{Once, Seen};
 
-/// The text that confirms a final change.
-const CONFIRM: &str = "_confirm";
 /// The button that asks what would change.
 const DRY: &str = "_dry";
 
@@ -166,17 +164,12 @@ fn check(task: &Task, entries: &Entries, is_dry: bool) -> Result<()> {
         }
     }
     if let (Some(text), false) = (&task.confirmation, is_dry) {
-        let typed = value(entries, CONFIRM).unwrap_or_default().trim();
-        if typed != text {
-            let detail = format!("The confirmation must be “{text}”.");
-            return Err(Error::invalid(CONFIRM, detail));
-        }
+        confirmations::check_text(value(entries, CONFIRM), text)?;
     }
-    let reason = task.fields.iter().find(|field| field.name == "reason" && field.is_required);
-    if reason.is_some() && value(entries, "reason").unwrap_or_default().trim().is_empty() {
-        return Err(Error::invalid("reason", "Give a reason. The audit log keeps it."));
+    match task.fields.iter().any(|field| field.name == "reason" && field.is_required) {
+        true => confirmations::check_reason(value(entries, "reason")),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 fn as_query(input: &Value) -> String {
@@ -200,7 +193,7 @@ async fn refused(
     let is_doubtful = matches!(error.code(), ProblemCode::Unavailable | ProblemCode::Timeout);
     let summary = view.summary(&error, |name| {
         let is_asked = task.asks.as_deref() == Some(name);
-        name == CONFIRM || is_asked || form::is_known(&task.fields, "", name)
+        name == CONFIRM || is_asked || form::is_field(&task.fields, "", name)
     });
     let key = value(entries, "_key").filter(|_| is_doubtful).map(str::to_owned);
     let shown = Shown { entries: Some(entries), refused: summary.at, ..Shown::default() };
@@ -237,7 +230,7 @@ async fn page(
             @if task.is_destructive { (loss(task)) }
             @if let Some(parameter) = &task.asks { (asked(parameter, &shown)) }
             (form::render(&task.fields, "", &shown))
-            @if let Some(text) = &task.confirmation { (confirmation(text, &shown)) }
+            @if let Some(text) = &task.confirmation { (confirmations::entry(text, &shown)) }
             div.actions {
                 button class=(tone) { (task.button) }
                 @if task.has_dry_run { button.btn name=(DRY) value="1" { "Show what would change" } }
@@ -265,9 +258,7 @@ fn own_url(view: &View, task: &Task) -> String {
     if let Some(action) = &task.action {
         return view.url(action);
     }
-    let modes = ["new", "edit", "delete"];
-    let mode = modes.into_iter().find(|mode| value(&view.query, mode).is_some());
-    let query = mode.map_or_else(String::new, |mode| format!("?{mode}"));
+    let query = mode(&view.query).map_or_else(String::new, |mode| format!("?{mode}"));
     view.url(&format!("{}{query}", view.path))
 }
 
@@ -275,7 +266,7 @@ fn loss(task: &Task) -> Markup {
     html! {
         div."note warn" { (icon("warn")) div {
             strong { "This cannot be undone" }
-            @if let Some(thing) = &task.before { (fields::summary(thing)) }
+            @if let Some(thing) = &task.before { (fields::summary(thing)) (fields::signed(thing)) }
         } }
     }
 }
@@ -287,22 +278,6 @@ fn asked(parameter: &str, shown: &Shown<'_>) -> Markup {
         div.field {
             label for=(anchor) { (words::label(parameter)) }
             input id=(anchor) name=(parameter) value=(typed) autocomplete="off" required;
-        }
-    }
-}
-
-fn confirmation(text: &str, shown: &Shown<'_>) -> Markup {
-    let typed = shown.entries.and_then(|entries| value(entries, CONFIRM)).unwrap_or_default();
-    let (anchor, refusal) = (form::anchor(CONFIRM), shown.refused.get(CONFIRM));
-    let error = refusal.map(|_| format!("{anchor}-e"));
-    html! {
-        div class=(if refusal.is_some() { "field bad" } else { "field" }) {
-            label for=(anchor) { "Type " code { (words::visible(text)) } " to confirm" }
-            input id=(anchor) name=(CONFIRM) value=(typed) autocomplete="off" spellcheck="false"
-                aria-invalid=[refusal.map(|_| "true")] aria-describedby=[error.as_deref()];
-            @if let (Some(refusal), Some(id)) = (refusal, &error) {
-                p.error id=(id) { (icon("warn")) (refusal) }
-            }
         }
     }
 }

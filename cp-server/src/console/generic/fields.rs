@@ -27,6 +27,20 @@ pub(super) fn summary(thing: &Value) -> Markup {
     }
 }
 
+/// What a signing key has signed, in numbers: with the key, these tokens end.
+pub(super) fn signed(thing: &Value) -> Markup {
+    let signed = &thing["signed"];
+    let count = |member: &str| signed[member].as_u64().unwrap_or(0);
+    html! {
+        @if signed.is_object() {
+            p {
+                (words::count(count("live_bundles"), "valid token")) " and the newest token of "
+                (words::count(count("licenses_to_reissue"), "license")) " are of this key."
+            }
+        }
+    }
+}
+
 /// The value of a member: a state, a reference, an identifier, or itself.
 pub(super) fn member(view: &View, name: &str, value: &Value, label: Option<&str>) -> Markup {
     match (name, value) {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::console::html::{Markup, html, icon, time};
+use crate::console::html::{Markup, card_time, html, icon};
 use crate::console::view::{View, items, query};
 use crate::console::words;
 use crate::kernel::error::Result;
@@ -63,7 +63,7 @@ fn line(view: &View, event: &Value) -> Markup {
             " " (sentence(event))
             @if let Some(reason) = event["reason"].as_str() { blockquote { (words::visible(reason)) } }
             div.stamp {
-                @if let Some(at) = at { (time(at)) }
+                @if let Some(at) = at { (card_time(at, view.now)) }
                 " · " a href=(view.url(&format!("/audit/{}", text("id")))) {
                     @match event["seq"].as_i64() {
                         Some(seq) => { "#" (words::number(&seq.into())) },

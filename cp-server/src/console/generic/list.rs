@@ -8,7 +8,7 @@ use super::fields::{is_identifier, member};
 use crate::console::form::anchor;
 use crate::console::html::{Markup, empty, html, icon, short_time};
 use crate::console::icons;
-
+use crate::console::pager::pager;
 use crate::console::resources::{Collection, Resources, name_of};
 use crate::console::scene::{Scene, noun_of};
 use crate::console::schema::{self, Control, Field, resolved};
@@ -63,7 +63,7 @@ pub(super) async fn page(view: &mut View, scene: Scene) -> Result<Response> {
         section.card aria-label=(title) {
             @if items.is_empty() { (nothing(view, &resources, &scene, &title, is_filtered)) }
             @else { (table.render(view, &items)) }
-            (pager(view, &collection, &page, &items))
+            (pages(view, &collection, &page, &items))
         }
     };
     let mut crumbs = scene.crumbs.clone();
@@ -173,31 +173,17 @@ fn nothing(
     empty(icons::of(segment), &format!("No {} yet", title.to_lowercase()), &about, &next)
 }
 
-fn pager(view: &View, collection: &Collection<'_>, page: &Value, items: &[Value]) -> Markup {
-    let Some((next, parameter)) = collection.next else { return html! {} };
-    let older = match &page[next] {
+fn pages(view: &View, collection: &Collection<'_>, page: &Value, items: &[Value]) -> Markup {
+    let Some((member, parameter)) = collection.next else { return html! {} };
+    let next = match &page[member] {
         Value::String(cursor) => Some(cursor.clone()),
-        Value::Number(after) if !items.is_empty() && page["head"] != page[next] => {
+        Value::Number(after) if !items.is_empty() && page["head"] != page[member] => {
             Some(after.to_string())
         }
         _ => None,
     };
-    let is_first = value(&view.query, parameter).is_none();
-    if older.is_none() && is_first {
-        return html! {};
-    }
-    let kept = || view.query.iter().filter(|(name, _)| name != parameter);
-    let pairs = || kept().map(|(name, value)| (&**name, &**value));
-    html! {
-        nav.pager aria-label="Pages" {
-            @if !is_first { a.btn href=(view.url(&format!("{}?{}", view.path, query(pairs())))) { "Newest" } }
-            @if let Some(older) = &older {
-                a.btn href=(view.url(&format!("{}?{}", view.path, query(pairs().chain([(parameter, &**older)]))))) {
-                    (if parameter == "after" { "Newer" } else { "Older" })
-                }
-            }
-        }
-    }
+    let label = if parameter == "after" { "Newer" } else { "Older" };
+    pager(view, parameter, next.as_deref(), label)
 }
 
 /// The columns of a list.

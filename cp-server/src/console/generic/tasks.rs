@@ -7,7 +7,7 @@ use crate::console::resources::Operation;
 use crate::console::scene::{Scene, noun_of, show_owner, title_of};
 use crate::console::schema::Field;
 use crate::console::templates::{filled, path_of_item};
-use crate::console::view::{View, value};
+use crate::console::view::{View, mode};
 use crate::console::words;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::in_process::Seen;
@@ -95,7 +95,8 @@ const EFFECTS: [(&str, &str); 6] = [
 pub(in crate::console) async fn of(view: &mut View, scene: &Scene) -> Result<Option<Task>> {
     let resources = view.resources.clone();
     let (template, path) = (scene.template, scene.path());
-    let is = |mode: &str| value(&view.query, mode).is_some();
+    let asked = mode(&view.query);
+    let is = |mode: &str| asked == Some(mode);
     let read = resources.on(template, &Method::GET);
     let is_list = resources.collection(template).is_some();
     if is("new") {
@@ -250,6 +251,9 @@ impl Task {
 
     /// Describes an action.
     fn act(&mut self, above: &str, verb: &str, values: &[String], is_list: bool) {
+        if verb.starts_with('{') {
+            return self.put(above, values);
+        }
         let name = self.name(above);
         let about_thing = above.ends_with('}');
         let verb_words = words::label(verb);
@@ -283,6 +287,16 @@ impl Task {
             true => format!("The {} was created.", words::singular(verb)),
             false => format!("{}: done.", self.title),
         };
+    }
+
+    /// Describes the change of a thing that has no page of its own, such as a quota.
+    fn put(&mut self, list: &str, values: &[String]) {
+        let (noun, value) = (noun_of(list), values.last().map_or("", String::as_str));
+        self.title = format!("Change the {noun} {value}");
+        self.button = format!("Change the {noun}");
+        self.back = filled(list, values);
+        self.then = self.back.clone();
+        self.done = format!("The {noun} {value} was changed.");
     }
 
     /// Requires the name of the thing, or the beginning of its ID.

@@ -8,7 +8,8 @@ use crate::console::diff;
 use crate::console::generic::history::{sentence, sign_of};
 use crate::console::html::{Markup, empty, html, icon, id};
 use crate::console::log_head::{self, LogHead};
-use crate::console::view::{View, items, query, text, value};
+use crate::console::pager::older;
+use crate::console::view::{View, items, query, text};
 use crate::console::words;
 use crate::kernel::error::Result;
 use crate::kernel::http::in_process::Seen;
@@ -30,6 +31,11 @@ const FILTERS: [(&str, &str, &str); 5] = [
     ("until", "Until (UTC)", "now"),
 ];
 
+/// The events of a page: each has its difference, and a page stays small.
+const EVENTS: &str = "25";
+/// The most fields of a difference. The page of the event has all.
+const FIELDS: usize = 8;
+
 async fn of_platform(view: &mut View) -> Result<Response> {
     page(view, "audit.list_all", None).await
 }
@@ -48,7 +54,7 @@ async fn page(view: &mut View, operation: &str, own: Option<String>) -> Result<R
         .filter(|(_, value)| !value.is_empty())
         .collect();
     let pairs = asked.iter().map(|(name, value)| (&**name, &**value));
-    let text = query(pairs.chain([("limit", "50")]));
+    let text = query(pairs.chain([("limit", EVENTS)]));
     let place: Vec<&str> = own.iter().map(String::as_str).collect();
     let read = view.ops.read::<Value>(operation, &place, &text).await;
     let (page, refusal) = match read {
@@ -84,7 +90,7 @@ async fn page(view: &mut View, operation: &str, own: Option<String>) -> Result<R
                 (empty("log", "No match", "No event fits these filters.", &html! {}))
             }
             (days(view, &events))
-            (pager(view, &page))
+            (older(view, &page))
         }
     };
     let crumbs = view.crumbs("Audit log");
@@ -148,7 +154,7 @@ fn entry(view: &View, event: &Value) -> Markup {
             div.body {
                 p { code { (text(event, "action")) } " on " code { (text(event, "target_type")) " " (words::short(text(event, "target_id"))) } }
                 @if let Some(reason) = event["reason"].as_str() { blockquote { (words::visible(reason)) } }
-                (diff::table(&event["before"], &event["after"]))
+                (diff::table(&event["before"], &event["after"], FIELDS))
                 p.proof {
                     @if let Some(seq) = seq { span { "leaf " code { (words::number(&seq.into())) } } }
                     @if let Some(request) = event["request_id"].as_str() { span { "request " code { (words::short(request)) } } }
@@ -165,21 +171,4 @@ fn entry(view: &View, event: &Value) -> Markup {
 
 fn icon_chevron() -> Markup {
     html! { svg."i chev" viewBox="0 0 16 16" aria-hidden="true" { use href="#i-right" {} } }
-}
-
-fn pager(view: &View, page: &Value) -> Markup {
-    let is_first = value(&view.query, "cursor").is_none();
-    let older = page["next_cursor"].as_str();
-    if older.is_none() && is_first {
-        return html! {};
-    }
-    let kept = || view.query.iter().filter(|(name, _)| name != "cursor").map(|(n, v)| (&**n, &**v));
-    html! {
-        nav.pager aria-label="Pages" {
-            @if !is_first { a.btn href=(view.url(&format!("{}?{}", view.path, query(kept())))) { "Newest" } }
-            @if let Some(older) = older {
-                a.btn href=(view.url(&format!("{}?{}", view.path, query(kept().chain([("cursor", older)]))))) { "Older" }
-            }
-        }
-    }
 }

@@ -3,9 +3,8 @@
 use axum::response::Response;
 use serde_json::Value;
 
-use crate::console::generic;
 use crate::console::html::{Markup, card, empty, html, meter, quantity, scrolled, state, time};
-use crate::console::view::{View, items, text, value};
+use crate::console::view::{View, items, text};
 use crate::console::words;
 use crate::kernel::error::Result;
 use crate::kernel::http::in_process::Seen;
@@ -16,9 +15,6 @@ crate::pages! { budgets:
 }
 
 async fn budget(view: &mut View) -> Result<Response> {
-    if ["edit", "delete"].iter().any(|mode| value(&view.query, mode).is_some()) {
-        return generic::get(view).await;
-    }
     let own = view.enter_organization(&view.part(0)).await?.to_string();
     let product = view.part(1);
     let place = [&*own, &*product];
@@ -51,11 +47,8 @@ async fn budget(view: &mut View) -> Result<Response> {
             (past(view, &cycles))
         }
     };
-    let mut crumbs = view.crumbs("Budgets");
-    if let Some(last) = crumbs.last_mut() {
-        last.1 = Some(format!("/organizations/{own}/budgets"));
-    }
-    crumbs.push((product, None));
+    let list = format!("/organizations/{own}/budgets");
+    let crumbs = view.crumbs_below("Budgets", list, &product);
     view.page(&title, &crumbs, &body)
 }
 

@@ -1,9 +1,13 @@
 //! Several licenses at once: one page that confirms, and one with the outcome of each.
 
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::json;
 
+use crate::console::confirmations::{self, CONFIRM};
+use crate::console::form::{self, Shown};
 use crate::console::html::{Markup, card, html, icon, note};
+use crate::console::refusals::status_of;
 use crate::console::selection::{ACTS, Act, PATH};
 use crate::console::view::View;
 use crate::console::words;
@@ -34,15 +38,21 @@ async fn selected(view: &mut View) -> Result<Response> {
     if view.entry("_do").is_none() {
         return confirm(view, act, &ids, None);
     }
-    if act.takes_reason && view.entry("reason").is_none() {
-        return confirm(view, act, &ids, Some("Give a reason. The audit log keeps it.".to_owned()));
+    match check(view, act, &ids) {
+        Err(error) => confirm(view, act, &ids, Some(error)),
+        Ok(()) => run(view, act, &ids).await,
     }
-    let count = ids.len().to_string();
-    if act.is_final && view.entry("_confirm") != Some(&*count) {
-        let refusal = format!("The confirmation must be “{count}”.");
-        return confirm(view, act, &ids, Some(refusal));
+}
+
+/// Checks what the console itself requires.
+fn check(view: &View, act: &Act, ids: &[String]) -> Result<()> {
+    if act.takes_reason {
+        confirmations::check_reason(view.entry("reason"))?;
     }
-    run(view, act, &ids).await
+    match act.is_final {
+        true => confirmations::check_text(view.entry(CONFIRM), &ids.len().to_string()),
+        false => Ok(()),
+    }
 }
 
 fn title(act: &Act, ids: &[String]) -> String {
@@ -54,38 +64,32 @@ fn title(act: &Act, ids: &[String]) -> String {
 }
 
 /// Asks before anything is done.
-fn confirm(
-    view: &mut View,
-    act: &Act,
-    ids: &[String],
-    refusal: Option<String>,
-) -> Result<Response> {
+fn confirm(view: &mut View, act: &Act, ids: &[String], error: Option<Error>) -> Result<Response> {
     let title = title(act, ids);
     let key = view.entry("_key").map_or_else(|| view.new_key(), str::to_owned);
-    let reason = view.entry("reason").unwrap_or_default().to_owned();
+    let status = error.as_ref().map_or(StatusCode::OK, status_of);
+    let summary =
+        error.map(|error| view.summary(&error, |name| ["reason", CONFIRM].contains(&name)));
+    let (above, refused) =
+        summary.map_or_else(Default::default, |summary| (summary.markup, summary.at));
+    let entries = view.form.clone();
+    let shown = Shown { entries: Some(&entries), refused, ..Shown::default() };
+    let resources = view.resources.clone();
+    let mut fields =
+        resources.named(act.operation).map(|one| resources.fields(one)).unwrap_or_default();
+    fields.retain(|field| field.name == "reason" && act.takes_reason);
+    fields.iter_mut().for_each(|field| field.is_required = true);
     let body = html! {
         div.head { div { h1 { (title) } p.facts { (act.about) } } }
         form.form method="post" action=(view.url(PATH)) {
-            @if let Some(refusal) = &refusal {
-                div."note bad" role="alert" tabindex="-1" id="errors" { (icon("warn")) div { strong { "Nothing was changed" } (refusal) } }
-            }
+            (above)
             @if ids.is_empty() { (note("info", "edit", "No license is selected", &html! { "Go back and select some." })) }
             input type="hidden" name="_key" value=(key);
             input type="hidden" name="act" value=(act.name);
             @for id in ids { input type="hidden" name="id" value=(id); }
             ul.rows { @for id in ids { li { a href=(view.url(&format!("/licenses/{id}"))) { code { (words::short(id)) } } } } }
-            @if act.takes_reason {
-                div.field {
-                    label for="f-reason" { "Reason" }
-                    textarea #f-reason name="reason" { "\n" (reason) }
-                }
-            }
-            @if act.is_final {
-                div.field {
-                    label for="f-confirm" { "Type " code { (ids.len()) } " to confirm" }
-                    input #f-confirm name="_confirm" autocomplete="off";
-                }
-            }
+            (form::render(&fields, "", &shown))
+            @if act.is_final { (confirmations::entry(&ids.len().to_string(), &shown)) }
             div.actions {
                 @if !ids.is_empty() {
                     button class=(if act.is_final { "btn danger solid" } else { "btn primary" }) name="_do" value="1" { (title) }
@@ -94,7 +98,7 @@ fn confirm(
             }
         }
     };
-    view.page(&title, &vec![(title.clone(), None)], &body)
+    view.page_with(status, &title, &vec![(title.clone(), None)], &body)
 }
 
 /// The outcome of one license.

@@ -3,8 +3,8 @@
 use axum::response::Response;
 use serde_json::Value;
 
-use crate::console::html::{Markup, html, icon, note, state, time};
-use crate::console::view::{View, items, text, value};
+use crate::console::html::{Markup, card_time_after_verb, html, icon, note, state, time};
+use crate::console::view::{View, items, text};
 use crate::console::words;
 use crate::kernel::error::Result;
 use crate::kernel::http::in_process::Seen;
@@ -20,9 +20,6 @@ const LIFE: [&str; 5] = ["staged", "published", "active", "retiring", "retired"]
 const COUNTED: usize = 6;
 
 async fn list(view: &mut View) -> Result<Response> {
-    if value(&view.query, "new").is_some() {
-        return crate::console::generic::get(view).await;
-    }
     let seen: Seen<Value> = view.ops.read("keys.list", &[], "").await?;
     let mut keys = items(&seen.value);
     for key in keys.iter_mut().take(COUNTED) {
@@ -66,6 +63,7 @@ fn key_card(view: &View, key: &Value) -> Markup {
     let (kid, at) = (text(key, "kid"), text(key, "state"));
     let path = format!("/signing/keys/{kid}");
     let signed = &key["signed"];
+    let count = |member: &str| signed[member].as_u64().unwrap_or(0);
     let actions: &[&str] = match at {
         "staged" => &["publish"],
         "published" => &["activate"],
@@ -85,9 +83,9 @@ fn key_card(view: &View, key: &Value) -> Markup {
                 }
                 p.soft {
                     @if signed.is_object() {
-                        (words::count(count(&signed["live_bundles"]), "valid token"))
-                        ", " (words::count(count(&signed["licenses_to_reissue"]), "license")) " with its newest token. "
-                        @if let Some(at) = words::parse_instant(text(signed, "last_expires_at")) { "The last token ends on " (time(at)) ". " }
+                        (words::count(count("live_bundles"), "valid token"))
+                        ", " (words::count(count("licenses_to_reissue"), "license")) " with its newest token. "
+                        @if let Some(at) = words::parse_instant(text(signed, "last_expires_at")) { "The last token ends " (card_time_after_verb(at, view.now)) ". " }
                     }
                     @if let Some(at) = words::parse_instant(text(key, "not_before")).filter(|at| *at > view.now) { "It may sign from " (time(at)) "." }
                 }
@@ -99,8 +97,4 @@ fn key_card(view: &View, key: &Value) -> Markup {
             }
         }
     }
-}
-
-fn count(value: &Value) -> usize {
-    value.as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(0)
 }

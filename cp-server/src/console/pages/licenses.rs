@@ -31,10 +31,6 @@ struct Facts {
 }
 
 async fn detail(view: &mut View) -> Result<Response> {
-    // The form of a change is generated.
-    if view.query.iter().any(|(name, _)| name == "edit") {
-        return crate::console::generic::get(view).await;
-    }
     let key = view.part(0);
     let seen: Seen<Value> = view.ops.read("licenses.read", &[&key], "").await?;
     let license = seen.value;
@@ -321,7 +317,7 @@ fn sidebar(view: &View, facts: &Facts) -> Markup {
             @if let Some(pool) = seats { dt { "Seats" } dd { (meter("Seats", &pool["used"], &pool["cap"])) } }
             dt { "Valid from" } dd { @match instant(license, "valid_from") { Some(at) => (time(at)), None => "–" } }
             dt { "Valid until" } dd { @match instant(license, "valid_until") { Some(at) => (time(at)), None => "no end" } }
-            dt { "Grace" } dd { (words::count(usize::try_from(license["grace_days"].as_i64().unwrap_or(0)).unwrap_or(0), "day")) }
+            dt { "Grace" } dd { (words::count(license["grace_days"].as_i64().unwrap_or(0), "day")) }
             @if let Some(reason) = license["status_reason"].as_str() { dt { "Reason" } dd { (words::visible(reason)) } }
             dt { "Revision" } dd.num { (license["revision"]) }
         } }

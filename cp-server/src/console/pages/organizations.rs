@@ -6,10 +6,11 @@ use serde_json::Value;
 use crate::console::generic::{detail, history};
 use crate::console::html::{Markup, card, empty, html, icon, id, state, time};
 use crate::console::icons;
-use crate::console::view::{View, items, text, value};
+use crate::console::view::{View, items, text};
 use crate::console::words;
 use crate::kernel::error::Result;
 use crate::kernel::http::in_process::Seen;
+use crate::kernel::http::line::BASE;
 
 crate::pages! { organizations:
     /// An organization: its licenses, deployments, people, quotas and latest changes.
@@ -29,9 +30,6 @@ const CARDS: [&str; 7] = [
 ];
 
 async fn overview(view: &mut View) -> Result<Response> {
-    if ["edit", "delete"].iter().any(|mode| value(&view.query, mode).is_some()) {
-        return crate::console::generic::get(view).await;
-    }
     let named = view.part(0);
     let own = view.enter_organization(&named).await?.to_string();
     let seen: Seen<Value> = view.ops.read("organizations.read", &[&own], "").await?;
@@ -92,6 +90,7 @@ fn head(view: &View, own: &str, organization: &Value) -> Markup {
                         @if view.may("memberships.create") { a href=(link("/memberships?new")) { "Add a person…" } }
                         @if view.may("invitations.create") { a href=(link("/invitations?new")) { "Invite a person…" } }
                         @if view.may("organizations.transfer_ownership") { a href=(link("/transfer-ownership")) { "Transfer ownership…" } }
+                        @if view.may("organizations.export") { a href={ (view.base) (BASE) "/organizations/" (own) "/export" } download { "Export" } }
                         @if view.may("organizations.update") && view.ops.caller.is_of_platform() {
                             @if text(organization, "status") == "active" { a href=(link("/suspend")) { "Suspend…" } }
                             @else { a href=(link("/reactivate")) { "Reactivate…" } }

@@ -1,12 +1,12 @@
 //! The overview of the platform: what needs a person today.
 
 use axum::response::Response;
-use chrono::NaiveDate;
+use chrono::{NaiveDate, TimeDelta};
 use serde_json::Value;
 
 use crate::console::chart::Days;
 use crate::console::generic::history;
-use crate::console::html::{Markup, card, html, icon, id, time};
+use crate::console::html::{Markup, card, card_time, card_time_after_verb, html, icon, id};
 use crate::console::log_head::{self, LogHead};
 use crate::console::view::{View, query, text};
 use crate::console::words;
@@ -16,6 +16,8 @@ use crate::kernel::error::Result;
 const ROWS: usize = 9;
 /// The days of the picture.
 const DAYS: usize = 30;
+/// The days before its end in which a license is ending.
+const ENDING: i64 = 30;
 
 pub(super) async fn page(view: &mut View) -> Result<Response> {
     let head = log_head::read(view).await;
@@ -53,7 +55,7 @@ pub(super) async fn page(view: &mut View) -> Result<Response> {
 
 /// The numbers, each with its list.
 fn stats(view: &View, overview: &Value) -> Markup {
-    let soon = words::iso(view.now + chrono::TimeDelta::days(30));
+    let soon = words::iso(view.now + TimeDelta::days(ENDING));
     let now = words::iso(view.now);
     let ending =
         query([("status", "active"), ("expires_after", &*now), ("expires_before", &*soon)]);
@@ -74,7 +76,7 @@ fn stats(view: &View, overview: &Value) -> Markup {
             (stat("/organizations", "Organizations", "organizations",
                 format!("{} suspended", number("suspended_organizations"))))
             (stat("/licenses", "Licenses", "licenses", of("deployments", "deployment")))
-            (stat(&format!("/licenses?{ending}"), "Ending within 30 days", "ending_licenses", "renew them in time".into()))
+            (stat(&format!("/licenses?{ending}"), &format!("Ending within {ENDING} days"), "ending_licenses", "renew them in time".into()))
             (stat("/audit?action=bundles.issue", "Tokens signed today", "tokens_today", of("members", "member")))
         }
     }
@@ -86,7 +88,7 @@ fn item(view: &View, one: &Value) -> Option<Markup> {
     let label = words::visible(text(one, "label")).into_owned();
     let at = words::parse_instant(text(one, "at"));
     let owner = html! { @if !organization.is_empty() { (words::visible(organization)) " · " } };
-    let ends = |what: &str| html! { (what) @if let Some(at) = at { " on " (time(at)) } "." };
+    let ends = |what: &str| html! { (what) " " @if let Some(at) = at { (card_time_after_verb(at, view.now)) } "." };
     let (tone, sign, path, title, about, fix) = match text(one, "kind") {
         "organization_suspended" => {
             let path = format!("/organizations/{id}");
@@ -204,7 +206,7 @@ fn signing_card(view: &View, signing: &Value) -> Markup {
     let body = html! { div.in { dl.facts {
         dt { "Active key" } dd { a href=(view.url(&format!("/signing/keys/{}", text(signing, "active_kid")))) { code { (words::short(text(signing, "active_kid"))) } } }
         dt { "Algorithm" } dd { (text(signing, "algorithm")) }
-        dt { "Rotation" } dd { @match next { Some(at) => (time(at)), None => "not automatic" } }
+        dt { "Rotation" } dd { @match next { Some(at) => (card_time(at, view.now)), None => "not automatic" } }
         dt { "Issuer" } dd { code { (text(signing, "issuer")) } }
     } } };
     card("h-signing", "Signing", &keys, &body)

@@ -6,9 +6,9 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use crate::console::cookies::Notice;
-use crate::console::generic;
 use crate::console::html::{Markup, card, empty, html, icon, scrolled, short_time, state};
-use crate::console::view::{View, given, items, query, text, value};
+use crate::console::pager::older;
+use crate::console::view::{View, given, items, query, text};
 use crate::console::words;
 use crate::kernel::error::Result;
 use crate::kernel::http::in_process::Seen;
@@ -23,9 +23,6 @@ crate::pages! { people:
 }
 
 async fn members(view: &mut View) -> Result<Response> {
-    if value(&view.query, "new").is_some() {
-        return generic::get(view).await;
-    }
     let own = view.enter_organization(&view.part(0)).await?.to_string();
     let asked = given(&view.query);
     let filter = query(asked.into_iter().chain([("limit", "50")]));
@@ -59,10 +56,7 @@ async fn members(view: &mut View) -> Result<Response> {
                         tbody { @for one in &people { (member(view, &path, &organization, has_links, one)) } }
                     } }))
                 }
-                @if let Some(cursor) = page["next_cursor"].as_str() {
-                    @let pairs = query([("cursor", cursor)]);
-                    nav.pager aria-label="Pages" { a.btn href=(view.url(&format!("{path}/memberships?{pairs}"))) { "Older" } }
-                }
+                (older(view, &page))
             }
             @if !open.is_empty() { (invitations(view, &path, &open)) }
             @if view.may("console_links.create") { (sign_in_links(view, &path, has_links)) }
@@ -141,9 +135,6 @@ async fn switch_links(view: &mut View) -> Result<Response> {
 }
 
 async fn roles(view: &mut View) -> Result<Response> {
-    if value(&view.query, "new").is_some() {
-        return generic::get(view).await;
-    }
     let own = view.enter_organization(&view.part(0)).await?.to_string();
     let filter = query(given(&view.query).into_iter().chain([("limit", "100")]));
     let seen: Seen<Value> = view.ops.read("roles.list", &[&own], &filter).await?;

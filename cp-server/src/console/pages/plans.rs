@@ -5,11 +5,10 @@ use std::collections::BTreeSet;
 use axum::response::Response;
 use serde_json::Value;
 
-use crate::console::generic;
 use crate::console::generic::history;
 use crate::console::html::{Markup, card, html, icon, scrolled, time};
 use crate::console::scene::Scene;
-use crate::console::view::{View, items, text, value};
+use crate::console::view::{View, items, text};
 use crate::console::words;
 use crate::kernel::error::Result;
 use crate::kernel::http::in_process::Seen;
@@ -23,9 +22,6 @@ crate::pages! { plans:
 const VERSIONS: usize = 4;
 
 async fn plan(view: &mut View) -> Result<Response> {
-    if ["edit", "delete"].iter().any(|mode| value(&view.query, mode).is_some()) {
-        return generic::get(view).await;
-    }
     let code = view.part(0);
     let seen: Seen<Value> = view.ops.read("plans.read", &[&code], "").await?;
     let plan = seen.value;

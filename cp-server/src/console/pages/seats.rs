@@ -5,12 +5,15 @@ use chrono::{NaiveDate, TimeDelta};
 use serde_json::Value;
 
 use crate::console::chart::Days;
-use crate::console::generic;
 use crate::console::html::{Markup, card, empty, html, icon, meter, scrolled, short_time, state};
+use crate::console::pager::older;
 use crate::console::scene::Scene;
-use crate::console::view::{View, items, query, text, value};
+use crate::console::view::{View, items, query, text};
 use crate::console::words;
 use crate::kernel::error::Result;
+
+/// The days of the picture.
+const DAYS: i64 = 30;
 
 crate::pages! { seats:
     /// The pools of a license, and the holders of its seats.
@@ -18,9 +21,6 @@ crate::pages! { seats:
 }
 
 async fn holders(view: &mut View) -> Result<Response> {
-    if value(&view.query, "new").is_some() {
-        return generic::get(view).await;
-    }
     let scene = Scene::enter(view).await?;
     let license = view.part(0);
     let pools = items(&view.visible("leases.pools", &[&license], "").await?);
@@ -31,7 +31,7 @@ async fn holders(view: &mut View) -> Result<Response> {
     filter.extend(pool.as_deref().map(|pool| ("pool", pool)));
     filter.extend((!cursor.is_empty()).then_some(("cursor", &*cursor)));
     let page = view.visible("leases.list", &[&license], &query(filter)).await?;
-    let since = words::iso(view.now - TimeDelta::days(30));
+    let since = words::iso(view.now - TimeDelta::days(DAYS));
     let mut usage = vec![("by", "day"), ("since", &*since)];
     usage.extend(pool.as_deref().map(|pool| ("pool", pool)));
     let usage = items(&view.visible("leases.usage", &[&license], &query(usage)).await?);
@@ -46,7 +46,7 @@ async fn holders(view: &mut View) -> Result<Response> {
         }
         div.two {
             div.stack {
-                (holder_card(view, &path, &page, pool.as_deref()))
+                (holder_card(view, &path, &page))
                 (usage_card(&usage))
             }
             div.stack { (pool_card(view, &path, &pools, pool.as_deref())) }
@@ -77,7 +77,7 @@ fn pool_card(view: &View, path: &str, pools: &[Value], chosen: Option<&str>) -> 
     card("h-pools", "Pools", &html! {}, &body)
 }
 
-fn holder_card(view: &View, path: &str, page: &Value, pool: Option<&str>) -> Markup {
+fn holder_card(view: &View, path: &str, page: &Value) -> Markup {
     let leases = items(page);
     let next = html! {
         @if view.may("leases.claim") { a.btn href=(view.url(&format!("{path}?new"))) { "Assign a seat" } }
@@ -94,10 +94,7 @@ fn holder_card(view: &View, path: &str, page: &Value, pool: Option<&str>) -> Mar
                 tbody { @for lease in &leases { (holder(view, lease)) } }
             } }))
         }
-        @if let Some(cursor) = page["next_cursor"].as_str() {
-            @let pairs = pool.map(|pool| ("pool", pool)).into_iter().chain([("cursor", cursor)]);
-            nav.pager aria-label="Pages" { a.btn href=(view.url(&format!("{path}?{}", query(pairs)))) { "Older" } }
-        }
+        (older(view, page))
     };
     card("h-holders", "Holders", &html! {}, &body)
 }
@@ -148,7 +145,7 @@ fn usage_card(usage: &[Value]) -> Markup {
         points: &points,
         limit: None,
     };
-    let more = html! { span.quiet { (words::count(usize::try_from(refused).unwrap_or(0), "refusal")) " in 30 days" } };
+    let more = html! { span.quiet { (words::count(refused, "refusal")) " in " (DAYS) " days" } };
     let body = html! {
         div.in { (chart.bars()) }
         details.fold {

@@ -8,15 +8,15 @@ use crate::console::generic;
 use crate::console::generic::{edit, tasks};
 use crate::console::html::{Markup, card, html};
 use crate::console::scene::Scene;
-use crate::console::view::{View, items, query, text, value};
+use crate::console::view::{View, items, mode, query, text};
 use crate::console::words;
 use crate::kernel::error::{Error, Result};
 
 crate::pages! { tokens:
     /// The service tokens of the platform.
-    GET "/service-tokens" calls [service_tokens.list_all, roles.list_system] => list;
+    GET "/service-tokens" calls [service_tokens.list_all, roles.list_system] => list, own_forms;
     /// The service tokens of an organization.
-    GET "/organizations/{org}/service-tokens" calls [service_tokens.list, roles.list, roles.list_system] => list_of_organization;
+    GET "/organizations/{org}/service-tokens" calls [service_tokens.list, roles.list, roles.list_system] => list_of_organization, own_forms;
 }
 
 /// The life of a token for which no end is chosen.
@@ -32,7 +32,7 @@ async fn list_of_organization(view: &mut View) -> Result<Response> {
 }
 
 async fn form_or_list(view: &mut View, own: Option<String>) -> Result<Response> {
-    if value(&view.query, "new").is_none() {
+    if mode(&view.query) != Some("new") {
         return generic::get(view).await;
     }
     let scope = "scope=organization&limit=100";

@@ -7,9 +7,8 @@ use chrono::{NaiveDate, NaiveTime, TimeDelta};
 use serde_json::Value;
 
 use crate::console::chart::Days;
-use crate::console::generic;
 use crate::console::html::{Markup, card, empty, html, meter, quantity, time};
-use crate::console::view::{View, items, query, text, value};
+use crate::console::view::{View, items, query, text};
 use crate::console::words;
 use crate::kernel::error::Result;
 
@@ -29,9 +28,6 @@ const METRICS: usize = 12;
 type Metric = (String, String);
 
 async fn overview(view: &mut View) -> Result<Response> {
-    if ["new", "edit", "delete"].iter().any(|mode| value(&view.query, mode).is_some()) {
-        return generic::get(view).await;
-    }
     let own = view.enter_organization(&view.part(0)).await?.to_string();
     let asked = view.asked("days").and_then(|days| days.parse().ok());
     let days = asked.filter(|days| WINDOWS.contains(days)).unwrap_or(30);

@@ -3,13 +3,13 @@
 use axum::response::Response;
 use serde_json::Value;
 
-use crate::console::generic;
 use crate::console::generic::history;
 use crate::console::html::{
     Markup, card, empty, html, icon, id, scrolled, short_time, state, time,
 };
+use crate::console::pager::older;
 use crate::console::scene::{Scene, show_owner};
-use crate::console::view::{View, items, query, text, value};
+use crate::console::view::{View, items, query, text};
 use crate::console::words;
 use crate::kernel::error::Result;
 use crate::kernel::http::in_process::Seen;
@@ -25,9 +25,6 @@ crate::pages! { webhooks:
 const STATES: [&str; 5] = ["", "pending", "failed", "delivered", "skipped"];
 
 async fn webhook(view: &mut View) -> Result<Response> {
-    if ["edit", "delete"].iter().any(|mode| value(&view.query, mode).is_some()) {
-        return generic::get(view).await;
-    }
     let key = view.part(0);
     let seen: Seen<Value> = view.ops.read("webhooks.read", &[&key], "").await?;
     let webhook = seen.value;
@@ -111,10 +108,7 @@ fn deliveries(view: &View, scene: &Scene, page: &Value, asked: &str) -> Markup {
                 tbody { @for one in &all { (row(view, one)) } }
             } }))
         }
-        @if let Some(cursor) = page["next_cursor"].as_str() {
-            @let pairs = (!asked.is_empty()).then_some(("status", asked)).into_iter().chain([("cursor", cursor)]);
-            nav.pager aria-label="Pages" { a.btn href=(view.url(&format!("{path}?{}", query(pairs)))) { "Older" } }
-        }
+        (older(view, page))
     };
     card("h-deliveries", "Deliveries", &html! {}, &body)
 }
@@ -209,10 +203,6 @@ async fn delivery(view: &mut View) -> Result<Response> {
             }
         }))
     };
-    let mut crumbs = view.crumbs("Webhook");
-    if let Some(last) = crumbs.last_mut() {
-        last.1 = Some(webhook);
-    }
-    crumbs.push(("Delivery".into(), None));
+    let crumbs = view.crumbs_below("Webhook", webhook, "Delivery");
     view.page("Delivery", &crumbs, &body)
 }
