@@ -2,28 +2,23 @@
 //!
 //! - issuing a bundle (rules, claims, check, JSON, signature, hash) against the bare RSA signature,
 //! - issuing over HTTP, durably, by 32 callers, and in bulk, against signing on all cores,
-//! - whoami and the JWKS over HTTP against a bare axum server on the same loopback,
-//! - effective answers of a person with 20 groups and 2,000 bindings against their one statement, and
-//!   from the cache against a bare axum server with the same bytes.
+//! - whoami and the JWKS over HTTP against a bare axum server on the same loopback.
 //!
 //! Measurements of one comparison are interleaved, and medians compared: machines drift.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot measure has nothing to say")]
 
+#[path = "measure/load.rs"]
+mod load;
 #[path = "measure/rows.rs"]
 mod rows;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::routing::get;
 use chrono::{DateTime, Utc};
 use cp_server::client::Client;
-use cp_server::governance::bindings::kinds::BindingKind;
-use cp_server::governance::effective::facts::{self, Question};
 use cp_server::identity::bootstrap::{First, Handover, bootstrap};
 use cp_server::kernel::access::caller::Caller;
 use cp_server::kernel::app::Part;
@@ -37,9 +32,8 @@ use cp_server::licensing::keys::signer::{LocalKey, Signer};
 use cp_server::licensing::status_lists::StatusLists;
 use cp_server::{App, Settings, licensing, server};
 use serde_json::{Map, Value, json};
-use tokio::net::TcpListener;
-use tower::ServiceExt;
 
+use self::load::{load, request, serve};
 use self::rows::row;
 
 const ROUNDS: usize = 7;
@@ -60,7 +54,6 @@ async fn run() {
     println!("{:<58} {:>12} {:>12} {:>7}", "", "limit/s", "ours/s", "ratio");
     signing(&world).await;
     over_http(&world).await;
-    effective(&world).await;
 }
 
 /// One core, one at a time: rules, claims, JSON, the check, the signature and the hash.
@@ -114,139 +107,7 @@ async fn over_http(world: &World) {
     }
     row("issue over HTTP, durable, 32 callers / signing, all cores", limits.clone(), singles);
     row("issue in bulk, rows and audit / signing, all cores", limits, bulks);
-    stop.store(true, Ordering::SeqCst);
-    stop_bare.store(true, Ordering::SeqCst);
-}
-
-async fn effective(world: &World) {
-    let governed = Governed::new(&world.client).await;
-    let path = format!("/api/v1/organizations/{}/effective?user={}", governed.org, governed.user);
-    let router = server::router(&world.app);
-    let (address, stop) = serve(router.clone()).await;
-    let ask = request("GET", &path, &world.token);
-    let (tag, body) = answer_of(&router, "GET", &path, &world.token).await;
-    let poll = String::from_utf8(ask.clone()).unwrap();
-    let poll = poll.replace("\r\n\r\n", &format!("\r\nIf-None-Match: {tag}\r\n\r\n")).into_bytes();
-    let bare = Router::new().route("/", get(move || std::future::ready(body.clone())));
-    let (bare, stop_bare) = serve(bare).await;
-    let root = request("GET", "/", &world.token);
-
-    let (mut statements, mut answers) = (Vec::new(), Vec::new());
-    let (mut limits, mut cached, mut unchanged) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        statements.push(each_second(async || governed.read(&world.app).await).await);
-        let fresh = async || {
-            world.app.commits.advance();
-            answer_of(&router, "GET", &path, &world.token).await;
-        };
-        answers.push(each_second(fresh).await);
-        limits.push(load(bare, &root, 16, ROUND).await);
-        cached.push(load(address, &ask, 16, ROUND).await);
-        unchanged.push(load(address, &poll, 16, ROUND).await);
-    }
-    row("effective answer / its one statement", statements.clone(), answers);
-    row("effective answer from the cache / bare axum, same bytes", limits.clone(), cached);
-    row("effective answer, 304 / bare axum, same bytes", limits, unchanged);
-    governed.bind_others(&world.app).await;
-    let mut after = Vec::new();
-    for _ in 0..ROUNDS {
-        after.push(each_second(async || governed.read(&world.app).await).await);
-    }
-    row("the statement, 20,000 bindings of others / without", statements, after);
-    stop.store(true, Ordering::SeqCst);
-    stop_bare.store(true, Ordering::SeqCst);
-}
-
-/// A person in 20 groups, three deep, with 2,000 bindings.
-struct Governed {
-    org: String,
-    user: String,
-    question: Question,
-}
-
-impl Governed {
-    async fn new(client: &Client) -> Self {
-        let call = async |name: &str, args: Value| client.call(name, object(args)).await.unwrap();
-        let new = json!({"name": "Governed", "owner": "bert@governed.example"});
-        let org = call("organizations.create", new).await;
-        let user = org["owner_user_id"].as_str().unwrap().to_owned();
-        let org = org["id"].as_str().unwrap().to_owned();
-        let (mut parents, mut scopes) = (vec![Value::Null], vec![format!("user:{user}")]);
-        for n in 0..20 {
-            let new = json!({
-                "org": org, "name": format!("Group {n}"), "parent_id": parents[n / 3],
-            });
-            let group = call("groups.create", new).await;
-            let seat = json!({"id": group["id"], "user_id": user});
-            call("groups.put_member", seat).await;
-            scopes.push(format!("group:{}", group["id"].as_str().unwrap()));
-            parents.push(group["id"].clone());
-        }
-        for n in 0..2000 {
-            let kind = if n % 2 == 0 { "model" } else { "feature" };
-            let scope = &scopes[n % scopes.len()];
-            let new = json!({
-                "org": org, "kind": kind, "subject": format!("subject-{n}"), "scope": scope,
-            });
-            call("bindings.put", new).await;
-        }
-        let question = Question {
-            organization: org.parse().unwrap(),
-            kinds: BindingKind::ALL.to_vec(),
-            product: String::new(),
-            user: Some(user.parse().unwrap()),
-            group: None,
-            agent: None,
-            project: None,
-            workspace: None,
-            subject: None,
-            with_spec: false,
-        };
-        Self { org, user, question }
-    }
-
-    async fn read(&self, app: &App) {
-        let facts = facts::read(&mut app.db.read(), &self.question).await.unwrap().unwrap();
-        assert_eq!(facts.bindings.len(), 2000);
-    }
-
-    /// Copies every binding to ten scopes that do not reach the person.
-    async fn bind_others(&self, app: &App) {
-        let mut tx = app.db.begin().await.unwrap();
-        let sql = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 10)
-                   INSERT INTO bindings (id, organization_id, kind, product, subject, scope_kind,
-                       scope_id, effect, value, mandatory, created_at, updated_at)
-                   SELECT randomblob(16), organization_id, kind, product, subject, 'user',
-                       randomblob(16), effect, value, mandatory, created_at, updated_at
-                   FROM bindings, n";
-        tx.q(sql).exec().await.unwrap();
-        tx.commit().await.unwrap();
-    }
-}
-
-/// The entity tag and the body of an answer, without a network.
-async fn answer_of(
-    router: &Router,
-    method: &str,
-    path: &str,
-    token: &str,
-) -> (String, axum::body::Bytes) {
-    let request = axum::http::Request::builder().method(method).uri(path);
-    let request = request.header("authorization", format!("Bearer {token}"));
-    let request = request.body(axum::body::Body::empty()).unwrap();
-    let answer = router.clone().oneshot(request).await.unwrap();
-    assert_eq!(answer.status(), 200);
-    let tag = answer.headers()["etag"].to_str().unwrap().to_owned();
-    (tag, axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap())
-}
-
-async fn each_second(once: impl AsyncFn()) -> f64 {
-    let (started, mut n) = (Instant::now(), 0_u32);
-    while started.elapsed() < ROUND {
-        once().await;
-        n += 1;
-    }
-    f64::from(n) / started.elapsed().as_secs_f64()
+    drop((stop, stop_bare));
 }
 
 /// A server's worth of data on a real file, with `synchronous=FULL`.
@@ -340,65 +201,4 @@ fn on_all_cores(key: &Arc<dyn Signer>, cores: usize) -> f64 {
             .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     })
-}
-
-async fn serve(router: Router) -> (SocketAddr, Arc<AtomicBool>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let stop = Arc::new(AtomicBool::new(false));
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    (address, stop)
-}
-
-fn request(method: &str, path: &str, token: &str) -> Vec<u8> {
-    let length = if method == "POST" { "Content-Length: 0\r\n" } else { "" };
-    format!(
-        "{method} {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n{length}\r\n"
-    )
-    .into_bytes()
-}
-
-/// Requests per second of so many callers, each on a connection of its own.
-async fn load(address: SocketAddr, request: &[u8], callers: usize, time: Duration) -> f64 {
-    let request = request.to_vec();
-    let loaded = tokio::task::spawn_blocking(move || {
-        let (answered, started) = (AtomicU64::new(0), Instant::now());
-        std::thread::scope(|scope| {
-            for _ in 0..callers {
-                scope.spawn(|| {
-                    let mut stream = BufReader::new(TcpStream::connect(address).unwrap());
-                    stream.get_ref().set_nodelay(true).unwrap();
-                    let mut body = Vec::new();
-                    while started.elapsed() < time {
-                        stream.get_mut().write_all(&request).unwrap();
-                        read_answer(&mut stream, &mut body);
-                        answered.fetch_add(1, Ordering::Relaxed);
-                    }
-                });
-            }
-        });
-        answered.into_inner() as f64 / started.elapsed().as_secs_f64()
-    });
-    loaded.await.unwrap()
-}
-
-fn read_answer(stream: &mut BufReader<TcpStream>, body: &mut Vec<u8>) {
-    let (mut line, mut length, mut first) = (String::new(), 0, true);
-    loop {
-        line.clear();
-        stream.read_line(&mut line).unwrap();
-        if first {
-            let is_fine = line.starts_with("HTTP/1.1 2") || line.starts_with("HTTP/1.1 304");
-            assert!(is_fine, "{line}");
-            first = false;
-        }
-        if let Some(value) = line.strip_prefix("content-length: ") {
-            length = value.trim().parse().unwrap();
-        }
-        if line == "\r\n" {
-            break;
-        }
-    }
-    body.resize(length, 0);
-    stream.read_exact(body).unwrap();
 }
