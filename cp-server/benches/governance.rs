@@ -258,7 +258,7 @@ impl Bench {
                        (id, organization_id, scope_kind, scope_id, metric, unit, window_kind, period,
                         quantity, overflow, enforcement, cycle_id, source, created_at, updated_at)
                        SELECT v.column1, l.organization_id, 'user', v.column2, l.metric, l.unit,
-                              l.window_kind, l.period, '1', '0', l.enforcement, l.cycle_id, 'manual',
+                              l.window_kind, l.period, l.quantity, l.overflow, l.enforcement, l.cycle_id, 'manual',
                               l.created_at, l.updated_at
                        FROM usage_limits l, (VALUES ";
             let insert = tx
