@@ -61,20 +61,23 @@ fn main() {
 async fn run() {
     let folder = tempfile::tempdir().unwrap();
     let file = format!("sqlite:{}", folder.path().join("bench.db").display());
-    measure("SQLite", &file).await;
+    let mut benches = vec![("SQLite", Bench::new(Db::open(&file).await.unwrap()).await, None)];
     #[expect(clippy::disallowed_methods, reason = "a benchmark has no configuration")]
     if let Ok(url) = std::env::var("CP_BENCH_POSTGRES") {
-        measure("PostgreSQL", &url).await;
+        benches.push(("PostgreSQL", Bench::new(Db::open(&url).await.unwrap()).await, None));
     }
-}
-
-async fn measure(name: &str, url: &str) {
-    let bench = Bench::new(Db::open(url).await.unwrap()).await;
-    println!("{name:<58} {:>12} {:>12} {:>7}", "limit/s", "ours/s", "ratio");
-    bench.effective().await;
-    bench.recording().await;
-    bench.allocations().await;
-    bench.events().await;
+    for (name, bench, _) in &benches {
+        println!("{name:<58} {:>12} {:>12} {:>7}", "limit/s", "ours/s", "ratio");
+        bench.effective().await;
+        bench.recording().await;
+        bench.allocations().await;
+    }
+    for sizes in [0, 1_000, 100_000, 1_000_000].windows(2) {
+        for (name, bench, first) in &mut benches {
+            println!("{name:<58} {:>12} {:>12} {:>7}", "us, 10^3", "us, now", "ratio");
+            bench.events(sizes[0], sizes[1], first).await;
+        }
+    }
 }
 
 struct Bench {
@@ -128,7 +131,9 @@ impl Bench {
     }
 
     async fn effective(&self) {
-        let governed = Governed::new(&self.app).await;
+        let governed = Governed::new(&self.app, "Governed").await;
+        let crowded = Governed::new(&self.app, "Crowded").await;
+        crowded.bind_others(&self.app).await;
         let path = format!("/organizations/{}/effective?user={}", governed.org, governed.user);
         let whole = format!("/api/v1{path}");
         let (address, stop) = serve(self.router.clone()).await;
@@ -151,20 +156,19 @@ impl Bench {
             };
             answers.push(per_second(ROUND, fresh).await);
             limits.push(load(bare, &root, CALLERS, ROUND).await);
+            // The first answer fills the cache.
+            self.answer_of(&whole).await;
             cached.push(load(address, &ask, CALLERS, ROUND).await);
+            self.answer_of(&whole).await;
             unchanged.push(load(address, &poll, CALLERS, ROUND).await);
         }
         row("effective answer / its one statement", statements, answers.clone());
         row("effective answer from the cache / bare axum, same bytes", limits.clone(), cached);
         row("effective answer, 304 / bare axum, same bytes", limits, unchanged);
-        let mut before = Vec::new();
+        let (mut before, mut after) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             before.push(per_second(ROUND, async || governed.read(&self.app).await).await);
-        }
-        governed.bind_others(&self.app).await;
-        let mut after = Vec::new();
-        for _ in 0..ROUNDS {
-            after.push(per_second(ROUND, async || governed.read(&self.app).await).await);
+            after.push(per_second(ROUND, async || crowded.read(&self.app).await).await);
         }
         cost("the statement, 20,000 bindings of others / without", &mut before, &mut after);
         drop((stop, stop_bare));
@@ -273,9 +277,8 @@ impl Bench {
         }
     }
 
-    /// Checks and costs after 10^3, 10^5 and 10^6 events.
-    async fn events(&self) {
-        println!("{:<58} {:>12} {:>12} {:>7}", "", "us, 10^3", "us, now", "ratio");
+    /// Checks and costs after so many events, beside those after the first ones.
+    async fn events(&self, recorded: usize, count: usize, first: &mut Option<[f64; 3]>) {
         let limit = "/organizations/acme/limits/check?metric=checked";
         let budget = "/organizations/acme/limits/check?metric=credits&unit=copilot&window=cycle";
         let day = |days: i64| (self.start - TimeDelta::days(days)).format("%Y-%m-%d");
@@ -284,23 +287,19 @@ impl Bench {
             day(29),
             day(0)
         );
-        let (mut recorded, mut first) = (0, None);
-        for count in [1_000, 100_000, 1_000_000] {
-            self.fill(recorded, count).await;
-            recorded = count;
-            let mut rates = [Vec::new(), Vec::new(), Vec::new()];
-            for _ in 0..ROUNDS {
-                for (path, rates) in [limit, budget, &costs].into_iter().zip(&mut rates) {
-                    rates.push(self.rate(path).await);
-                }
+        self.fill(recorded, count).await;
+        let mut rates = [Vec::new(), Vec::new(), Vec::new()];
+        for _ in 0..ROUNDS {
+            for (path, rates) in [limit, budget, &costs].into_iter().zip(&mut rates) {
+                rates.push(self.rate(path).await);
             }
-            let times = rates.map(|mut rates| 1e6 / median(&mut rates));
-            let small = *first.get_or_insert(times);
-            let what = ["check of a limit", "check of a budget", "costs of 30 days"];
-            for ((what, time), small) in what.into_iter().zip(times).zip(small) {
-                let what = format!("{what}, {count} events / 1000");
-                println!("{what:<58} {small:>12.0} {time:>12.0} {:>7.2}", time / small);
-            }
+        }
+        let times = rates.map(|mut rates| 1e6 / median(&mut rates));
+        let small = *first.get_or_insert(times);
+        let what = ["check of a limit", "check of a budget", "costs of 30 days"];
+        for ((what, time), small) in what.into_iter().zip(times).zip(small) {
+            let what = format!("{what}, {count} events / 1000");
+            println!("{what:<58} {small:>12.0} {time:>12.0} {:>7.2}", time / small);
         }
     }
 

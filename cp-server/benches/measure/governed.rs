@@ -13,13 +13,13 @@ pub(super) struct Governed {
 }
 
 impl Governed {
-    pub(super) async fn new(app: &App) -> Self {
+    pub(super) async fn new(app: &App, name: &str) -> Self {
         let client = Client::local(app.clone());
         let call = async |name: &str, args: Value| {
             let args = args.as_object().cloned().unwrap();
             client.call(name, args).await.unwrap()
         };
-        let new = json!({"name": "Governed", "owner": "bert@governed.example"});
+        let new = json!({"name": name, "owner": "bert@governed.example"});
         let org = call("organizations.create", new).await;
         let user = org["owner_user_id"].as_str().unwrap().to_owned();
         let org = org["id"].as_str().unwrap().to_owned();
@@ -93,7 +93,7 @@ impl Governed {
     }
 }
 
-/// Tells the planner about rows that were written at once; a server's rows grow over days.
+/// Updates the statistics of the planner. A server's rows grow over days, and these were written at once.
 async fn analyze(app: &App) {
     let mut tx = app.db.begin().await.unwrap();
     tx.q("ANALYZE").exec().await.unwrap();

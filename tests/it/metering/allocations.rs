@@ -190,7 +190,7 @@ async fn usage_never_exceeds_a_bound_of_any_of_its_scopes(world: World) {
     }
 }
 
-/// Whoever opens and closes them: cycles have no gap and no overlap, and one of them is active.
+/// Under any order of requests and renewals, cycles have no gap and no overlap, and one of them is active.
 #[on_both]
 async fn cycles_have_no_gap_no_overlap_and_one_active(world: World) {
     let mut runner = TestRunner::deterministic();
