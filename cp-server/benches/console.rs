@@ -267,7 +267,7 @@ impl Bench {
 
     /// whoami on connections of its own, while people click.
     async fn whoami_beside_people(&self) {
-        let address = serve(self.router.clone()).await;
+        let (address, _serving) = serve(self.router.clone()).await;
         let whoami = request("GET", "/api/v1/users/whoami?provider=auth0&subject=anna", TOKEN);
         let pages = self.pages().map(|(_, path)| request("GET", &path, TOKEN));
         let pages = Arc::new(pages);
@@ -278,7 +278,7 @@ impl Bench {
             let stop = Arc::new(AtomicBool::new(false));
             for n in 0..PEOPLE {
                 let (pages, stop) = (pages.clone(), stop.clone());
-                std::thread::spawn(move || click(address, n, &pages, &stop));
+                std::thread::spawn(move || click(address, n, &pages[..], &stop));
             }
             beside.push(load(address, &whoami, 8, time).await);
             stop.store(true, Ordering::SeqCst);

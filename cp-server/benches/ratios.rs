@@ -2,9 +2,7 @@
 //!
 //! - issuing a bundle (rules, claims, check, JSON, signature, hash) against the bare RSA signature,
 //! - issuing over HTTP, durably, by 32 callers, and in bulk, against signing on all cores,
-//! - whoami and the JWKS over HTTP against a bare axum server on the same loopback,
-//! - effective answers of a person with 20 groups and 2,000 bindings against their one statement, and
-//!   from the cache against a bare axum server with the same bytes.
+//! - whoami and the JWKS over HTTP against a bare axum server on the same loopback.
 //!
 //! Measurements of one comparison are interleaved, and medians compared: machines drift.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot measure has nothing to say")]
@@ -21,8 +19,6 @@ use axum::Router;
 use axum::routing::get;
 use chrono::{DateTime, Utc};
 use cp_server::client::Client;
-use cp_server::governance::bindings::kinds::BindingKind;
-use cp_server::governance::effective::facts::{self, Question};
 use cp_server::identity::bootstrap::{First, Handover, bootstrap};
 use cp_server::kernel::access::caller::Caller;
 use cp_server::kernel::app::Part;
@@ -36,7 +32,6 @@ use cp_server::licensing::keys::signer::{LocalKey, Signer};
 use cp_server::licensing::status_lists::StatusLists;
 use cp_server::{App, Settings, licensing, server};
 use serde_json::{Map, Value, json};
-use tower::ServiceExt;
 
 use self::network::{load, request, serve};
 use self::rows::row;
@@ -59,7 +54,6 @@ async fn run() {
     println!("{:<58} {:>12} {:>12} {:>7}", "", "limit/s", "ours/s", "ratio");
     signing(&world).await;
     over_http(&world).await;
-    effective(&world).await;
 }
 
 /// One core, one at a time: rules, claims, JSON, the check, the signature and the hash.
@@ -80,9 +74,9 @@ async fn signing(world: &World) {
 }
 
 async fn over_http(world: &World) {
-    let address = serve(server::router(&world.app)).await;
+    let (address, _serving) = serve(server::router(&world.app)).await;
     let bare = Router::new().route("/", get(|| async { "{}" }));
-    let bare = serve(bare).await;
+    let (bare, _bare) = serve(bare).await;
     let token = world.token.clone();
 
     let whoami = request("GET", "/api/v1/users/whoami?provider=auth0&subject=auth0%7Canna", &token);
@@ -113,135 +107,6 @@ async fn over_http(world: &World) {
     }
     row("issue over HTTP, durable, 32 callers / signing, all cores", limits.clone(), singles);
     row("issue in bulk, rows and audit / signing, all cores", limits, bulks);
-}
-
-async fn effective(world: &World) {
-    let governed = Governed::new(&world.client).await;
-    let path = format!("/api/v1/organizations/{}/effective?user={}", governed.org, governed.user);
-    let router = server::router(&world.app);
-    let address = serve(router.clone()).await;
-    let ask = request("GET", &path, &world.token);
-    let (tag, body) = answer_of(&router, "GET", &path, &world.token).await;
-    let poll = String::from_utf8(ask.clone()).unwrap();
-    let poll = poll.replace("\r\n\r\n", &format!("\r\nIf-None-Match: {tag}\r\n\r\n")).into_bytes();
-    let bare = Router::new().route("/", get(move || std::future::ready(body.clone())));
-    let bare = serve(bare).await;
-    let root = request("GET", "/", &world.token);
-
-    let (mut statements, mut answers) = (Vec::new(), Vec::new());
-    let (mut limits, mut cached, mut unchanged) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        statements.push(each_second(async || governed.read(&world.app).await).await);
-        let fresh = async || {
-            world.app.commits.advance();
-            answer_of(&router, "GET", &path, &world.token).await;
-        };
-        answers.push(each_second(fresh).await);
-        limits.push(load(bare, &root, 16, ROUND).await);
-        cached.push(load(address, &ask, 16, ROUND).await);
-        unchanged.push(load(address, &poll, 16, ROUND).await);
-    }
-    row("effective answer / its one statement", statements.clone(), answers);
-    row("effective answer from the cache / bare axum, same bytes", limits.clone(), cached);
-    row("effective answer, 304 / bare axum, same bytes", limits, unchanged);
-    governed.bind_others(&world.app).await;
-    let mut after = Vec::new();
-    for _ in 0..ROUNDS {
-        after.push(each_second(async || governed.read(&world.app).await).await);
-    }
-    row("the statement, 20,000 bindings of others / without", statements, after);
-}
-
-/// A person in 20 groups, three deep, with 2,000 bindings.
-struct Governed {
-    org: String,
-    user: String,
-    question: Question,
-}
-
-impl Governed {
-    async fn new(client: &Client) -> Self {
-        let call = async |name: &str, args: Value| client.call(name, object(args)).await.unwrap();
-        let new = json!({"name": "Governed", "owner": "bert@governed.example"});
-        let org = call("organizations.create", new).await;
-        let user = org["owner_user_id"].as_str().unwrap().to_owned();
-        let org = org["id"].as_str().unwrap().to_owned();
-        let (mut parents, mut scopes) = (vec![Value::Null], vec![format!("user:{user}")]);
-        for n in 0..20 {
-            let new = json!({
-                "org": org, "name": format!("Group {n}"), "parent_id": parents[n / 3],
-            });
-            let group = call("groups.create", new).await;
-            let seat = json!({"id": group["id"], "user_id": user});
-            call("groups.put_member", seat).await;
-            scopes.push(format!("group:{}", group["id"].as_str().unwrap()));
-            parents.push(group["id"].clone());
-        }
-        for n in 0..2000 {
-            let kind = if n % 2 == 0 { "model" } else { "feature" };
-            let scope = &scopes[n % scopes.len()];
-            let new = json!({
-                "org": org, "kind": kind, "subject": format!("subject-{n}"), "scope": scope,
-            });
-            call("bindings.put", new).await;
-        }
-        let question = Question {
-            organization: org.parse().unwrap(),
-            kinds: BindingKind::ALL.to_vec(),
-            product: String::new(),
-            user: Some(user.parse().unwrap()),
-            group: None,
-            agent: None,
-            project: None,
-            workspace: None,
-            subject: None,
-            with_spec: false,
-        };
-        Self { org, user, question }
-    }
-
-    async fn read(&self, app: &App) {
-        let facts = facts::read(&mut app.db.read(), &self.question).await.unwrap().unwrap();
-        assert_eq!(facts.bindings.len(), 2000);
-    }
-
-    /// Copies every binding to ten scopes that do not reach the person.
-    async fn bind_others(&self, app: &App) {
-        let mut tx = app.db.begin().await.unwrap();
-        let sql = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 10)
-                   INSERT INTO bindings (id, organization_id, kind, product, subject, scope_kind,
-                       scope_id, effect, value, mandatory, created_at, updated_at)
-                   SELECT randomblob(16), organization_id, kind, product, subject, 'user',
-                       randomblob(16), effect, value, mandatory, created_at, updated_at
-                   FROM bindings, n";
-        tx.q(sql).exec().await.unwrap();
-        tx.commit().await.unwrap();
-    }
-}
-
-/// The entity tag and the body of an answer, without a network.
-async fn answer_of(
-    router: &Router,
-    method: &str,
-    path: &str,
-    token: &str,
-) -> (String, axum::body::Bytes) {
-    let request = axum::http::Request::builder().method(method).uri(path);
-    let request = request.header("authorization", format!("Bearer {token}"));
-    let request = request.body(axum::body::Body::empty()).unwrap();
-    let answer = router.clone().oneshot(request).await.unwrap();
-    assert_eq!(answer.status(), 200);
-    let tag = answer.headers()["etag"].to_str().unwrap().to_owned();
-    (tag, axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap())
-}
-
-async fn each_second(once: impl AsyncFn()) -> f64 {
-    let (started, mut n) = (Instant::now(), 0_u32);
-    while started.elapsed() < ROUND {
-        once().await;
-        n += 1;
-    }
-    f64::from(n) / started.elapsed().as_secs_f64()
 }
 
 /// A server's worth of data on a real file, with `synchronous=FULL`.

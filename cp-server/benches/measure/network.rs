@@ -1,4 +1,4 @@
-//! Requests over the network of this machine.
+//! Servers and callers over HTTP.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,16 +7,24 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
-/// Serves a router on this machine until the process ends.
-pub(super) async fn serve(router: Router) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    address
+/// A server that ends when this value is dropped.
+pub(super) struct Serving(JoinHandle<()>);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
-/// Returns the bytes of a request without a body.
+pub(super) async fn serve(router: Router) -> (SocketAddr, Serving) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (address, Serving(serving))
+}
+
 pub(super) fn request(method: &str, path: &str, token: &str) -> Vec<u8> {
     let length = if method == "POST" { "Content-Length: 0\r\n" } else { "" };
     format!(
@@ -25,7 +33,7 @@ pub(super) fn request(method: &str, path: &str, token: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Requests per second of so many callers, each on a connection of its own.
+/// Returns the requests per second of so many callers, each on a connection of its own.
 pub(super) async fn load(
     address: SocketAddr,
     request: &[u8],

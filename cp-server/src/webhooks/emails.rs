@@ -104,13 +104,7 @@ pub(super) fn check_patch(app: &App, webhook: &Webhook, patch: &WebhookPatch) ->
 /// Checks that the server sends mail, and that it sends events of these types by mail.
 pub(super) fn check(app: &App, types: &TypeNames) -> Result<()> {
     if Sending::of(app).relay.is_none() {
-        let detail = match IS_BUILT {
-            true => {
-                "`emails` requires an SMTP server. Set CP_SMTP_URL and CP_MAIL_FROM of this server."
-            }
-            false => "`emails` is not possible: this server was built without mail.",
-        };
-        return Err(Error::invalid("emails", detail));
+        return Err(Error::invalid("emails", without_mail(IS_BUILT)));
     }
     let selected = Types::checked(app, &types.0)?;
     let all = crate::events::types::all(app).iter();
@@ -127,6 +121,16 @@ pub(super) fn check(app: &App, types: &TypeNames) -> Result<()> {
     }
 }
 
+/// Returns why this server sends no mail.
+fn without_mail(is_built: bool) -> &'static str {
+    match is_built {
+        true => {
+            "`emails` requires an SMTP server. Set CP_SMTP_URL and CP_MAIL_FROM of this server."
+        }
+        false => "`emails` is not possible: this server was built without mail.",
+    }
+}
+
 /// Refuses the fields of HTTP messages.
 fn refuse_http(new: &NewWebhook) -> Result<()> {
     let refused = |field: &str| {
@@ -138,5 +142,20 @@ fn refuse_http(new: &NewWebhook) -> Result<()> {
         () if !new.include.is_empty() => refused("include"),
         () if !new.headers.is_empty() => refused("headers"),
         () => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusal_names_the_setting_or_the_build() {
+        assert!(without_mail(true).contains("CP_SMTP_URL"));
+        assert!(without_mail(false).contains("built without mail"));
+        // A build without mail also refuses the setting at its start.
+        let relay =
+            crate::kernel::outbound::mailing::Relay::new("smtps://h.example", "a@b.c", None);
+        assert_eq!(relay.is_ok(), IS_BUILT);
     }
 }

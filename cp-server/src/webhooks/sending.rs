@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::carriers::{Carrier, Parcel};
 use super::claims::{self, Attempted, Claimed};
@@ -50,6 +50,22 @@ pub async fn run(app: App) {
             tracing::warn!(%error, "webhooks are not sent");
             tokio::time::sleep(AFTER_FAILURE).await;
         }
+    }
+}
+
+/// Waits until the attempts that run have ended and are recorded, but not beyond `end`. The server is
+/// stopping, so no other attempt begins. An attempt that is not recorded is made again.
+pub async fn finish(app: &App, end: Instant) {
+    let sending = Sending::of(app);
+    let count = || sending.busy().endpoints.len();
+    let all = async {
+        while count() > 0 {
+            sending.ended.notified().await;
+        }
+    };
+    if timeout_at(end, all).await.is_err() {
+        let endpoints = count();
+        tracing::warn!(endpoints, "attempts of webhooks did not end in time and will be repeated");
     }
 }
 
@@ -100,7 +116,9 @@ pub async fn settle(app: &App) -> Result<()> {
 /// The task of one endpoint.
 async fn serve(app: App, id: WebhookId, owner: Option<OrganizationId>) {
     let done = work(app.clone(), id, owner).await;
-    Sending::of(&app).busy().endpoints.remove(&id);
+    let sending = Sending::of(&app);
+    sending.busy().endpoints.remove(&id);
+    sending.ended.notify_one();
     if let Err(error) = done {
         // The claims of what was not recorded pass after a minute.
         tracing::warn!(%error, webhook = %id, "deliveries of a webhook were interrupted");

@@ -25,6 +25,8 @@ pub struct Sending {
     pub relay: Option<Arc<Relay>>,
     pub(super) position: Position,
     pub(super) woken: Notify,
+    /// Notified when the task of an endpoint has ended.
+    pub(super) ended: Notify,
     /// Whether confirmations are being sent.
     pub(super) asks: AtomicBool,
     busy: Mutex<Busy>,
@@ -51,6 +53,7 @@ impl Sending {
             asks: AtomicBool::new(false),
             position: Position::default(),
             woken: Notify::new(),
+            ended: Notify::new(),
             busy: Mutex::default(),
         }
     }

@@ -74,7 +74,7 @@ fn input(world: &World, line: &Line) -> Value {
     let pairs = url::form_urlencoded::parse(query).into_owned();
     let query: serde_json::Map<String, Value> =
         pairs.map(|(name, value)| (name, Value::from(value))).collect();
-    let mut input = example.body.unwrap_or_else(|| Value::Object(query));
+    let mut input = example.body.unwrap_or(Value::Object(query));
     if let Some(members) = input.as_object_mut() {
         // A button of its own asks what would change.
         members.remove("dry_run");

@@ -6,6 +6,7 @@ mod entitlements;
 mod guards;
 mod marketplace;
 mod resources;
+mod tags;
 
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::sweep::examples::UNKNOWN_ID;
-use crate::world::{Client, World, count_statements, on_both, statements_so_far};
+use crate::world::{Client, World, on_both, statements_of};
 
 /// The person with names for IDs, and each role by its code.
 fn short(world: &World, person: &Value) -> Value {
@@ -312,30 +312,15 @@ async fn people_are_listed_by_group_product_and_address(world: World) {
 }
 
 /// The groups of all people are one statement, however many people a page has.
-#[tokio::test]
-async fn page_costs_two_statements() {
-    let Some(world) = World::on_postgres().await else { return };
-    let cost = async |path: &str| {
-        // The least of three: the use of a token is stored after some requests.
-        let mut least = u64::MAX;
-        for _ in 0..3 {
-            let before = statements_so_far();
-            world.get(world.org(path)).await.expect(200);
-            least = least.min(statements_so_far() - before);
-        }
-        least
-    };
-    count_statements();
-    // The first request also reads the credential; a list of one statement is the measure.
-    world.get(world.org("/memberships")).await.expect(200);
-    let one = cost("/memberships").await;
-    let two = cost("/users").await;
-    assert_eq!(two, one + 1);
+#[on_both]
+async fn page_costs_two_statements(world: World) {
     for n in 0..10 {
         let body = json!({
             "email": format!("p{n}@acme.example"), "groups": [{"group_id": world.acme.group}],
         });
         world.post(world.org("/users"), body).await.expect(201);
     }
-    assert_eq!(cost("/users").await, two);
+    // A list of one statement is the measure.
+    let one = statements_of(&world, "/memberships").await;
+    assert_eq!(statements_of(&world, "/users").await, one + 1);
 }

@@ -209,11 +209,35 @@ async fn dry_run_on_sqlite_leaves_the_writer_and_no_file() {
     assert_eq!(summary["created"], 11);
     drop(writer);
     let file: String = world.value("SELECT file FROM pragma_database_list").await;
-    let folder = std::path::Path::new(&file).parent().unwrap().to_owned();
-    let left: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
-        .filter(|name| name.contains(".copy"))
-        .collect();
-    assert_eq!(left, [""; 0]);
+    assert_eq!(copies(&file), [""; 0]);
+}
+
+/// The copies beside the database.
+fn copies(file: &str) -> Vec<String> {
+    let folder = std::path::Path::new(file).parent().unwrap();
+    let entries = std::fs::read_dir(folder).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.ends_with(".copy")).collect()
+}
+
+/// A process that was killed left a copy, under the name that this one would choose.
+#[tokio::test]
+async fn left_copies_on_sqlite_are_removed_and_those_in_use_stay() {
+    let world = World::on_sqlite().await;
+    let file: String = world.value("SELECT file FROM pragma_database_list").await;
+    let copy = |number: u64| format!("{file}.{}-{number}.copy", std::process::id());
+    for number in 0..200 {
+        std::fs::write(copy(number), "left").unwrap();
+    }
+    let used = std::fs::File::open(copy(7)).unwrap();
+    used.lock().unwrap();
+    std::fs::write(format!("{file}-other.copy"), "of someone else").unwrap();
+    let (_, summary) = import_as(&world, "?dry_run=true", &of_each_kind()).await;
+    assert_eq!(summary["created"], 11);
+    let mut left = copies(&file);
+    left.sort();
+    let name = |path: &str| path.rsplit('/').next().unwrap().to_owned();
+    let mut kept = [name(&copy(7)), name(&format!("{file}-other.copy"))];
+    kept.sort();
+    assert_eq!(left, kept);
 }

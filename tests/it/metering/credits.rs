@@ -5,15 +5,8 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
-use super::record;
+use super::{millionths, record};
 use crate::world::{World, on_both};
-
-/// Millionths of a number of an answer.
-fn millionths(value: &Value) -> i128 {
-    let text = value.to_string();
-    let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
-    format!("{whole}{fraction:0<6}").parse().unwrap()
-}
 
 /// Whatever was recorded: the credits of the events, those of the budget, and the costs are one sum.
 #[on_both]

@@ -1,3 +1,4 @@
+mod allocations;
 mod budgets;
 mod credits;
 mod enforcement;
@@ -15,6 +16,16 @@ use crate::world::World;
 async fn project(world: &World, name: &str) -> String {
     let made = world.post(world.org("/projects"), json!({"name": name})).await.expect(201);
     made["id"].as_str().unwrap().to_owned()
+}
+
+/// Millionths of a number of an answer.
+fn millionths(value: &Value) -> i128 {
+    let text = value.to_string();
+    if text.contains('e') {
+        return (value.as_f64().unwrap() * 1e6).round() as i128;
+    }
+    let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+    format!("{whole}{fraction:0<6}").parse().unwrap()
 }
 
 /// Records usage of acme's: an event, or an array of them.

@@ -6,4 +6,5 @@ mod bola;
 mod documented;
 mod escalation;
 pub mod examples;
+mod foreign;
 mod trail;

@@ -10,7 +10,7 @@ use cp_server::lifecycle::notices::announce;
 use cp_server::webhooks::sending::settle;
 use serde_json::{Value, json};
 
-use super::smtp::{Fault, Mail, Smtp};
+use super::smtp::{Encryption, Fault, Mail, Smtp};
 use super::{alone, id};
 use crate::events::place;
 use crate::world::{Answer, Client, ROOT, World, on_both};
@@ -321,6 +321,57 @@ async fn server_without_encryption_gets_no_mail_unless_the_url_says_so(world: Wo
     reach(&world, "renders-9").await;
     deliver(&world, &app).await;
     assert_eq!(attempts(&world, &webhook).await, [(Value::Null, json!("connect"))]);
+}
+
+/// Encrypted from the first byte, or after STARTTLS: the password and the message follow the handshake.
+#[on_both]
+async fn encrypted_server_gets_the_password_and_the_mail(world: World) {
+    alone(&world).await;
+    let address = member(&world).await;
+    for (n, (encryption, scheme)) in
+        [(Encryption::Implicit, "smtps"), (Encryption::Started, "smtp")].into_iter().enumerate()
+    {
+        let smtp = Smtp::with(encryption).await;
+        let by = |host: &str, authority: Option<_>| {
+            let url = format!("{scheme}://cp:p%40ss@{host}:{}", smtp.port);
+            let authorities = authority.map(|one| Arc::new(vec![one]));
+            let relay = Relay::new(&url, "cp@vendor.example", authorities).unwrap();
+            let relay = relay.patience(Duration::from_secs(5));
+            let set = MailSettings(Some(Arc::new(relay)));
+            let (app, client) = world.server(|settings| settings.mail = set);
+            (app, client.token(ROOT))
+        };
+        let (app, client) = by("localhost", Some(smtp.authority.clone()));
+        let webhook = endpoint(&world, &client, &[&address]).await;
+        // Another host than that of the certificate, and an authority that is not trusted.
+        let metric = format!("calls-{n}");
+        reach(&world, &metric).await;
+        for (host, authority) in [("127.0.0.1", Some(smtp.authority.clone())), ("localhost", None)]
+        {
+            deliver(&world, &by(host, authority).0).await;
+            let last = attempts(&world, &webhook).await.pop().unwrap();
+            assert_eq!(last, (Value::Null, json!("tls")), "{scheme} {host}");
+            assert!(smtp.logins().is_empty() && smtp.take().is_empty());
+            world.pass(TimeDelta::minutes(10));
+        }
+        deliver(&world, &app).await;
+        let last = attempts(&world, &webhook).await.pop().unwrap();
+        assert_eq!(last, (json!(250), Value::Null), "{scheme}");
+        let mails = smtp.take();
+        assert_eq!(addresses(&mails), [&*address]);
+        assert_eq!(mails[0].from, "cp@vendor.example");
+        assert_eq!(smtp.logins(), [("cp p@ss".to_owned(), true)]);
+        world.delete(format!("/webhooks/{}", id(&webhook))).await.expect(204);
+        world.pass(TimeDelta::days(1));
+    }
+    // A plain conversation with a server that waits for a handshake fails, and takes no longer.
+    let smtp = Smtp::with(Encryption::Implicit).await;
+    let (app, client) = with_mail(&world, &smtp.url());
+    let webhook = endpoint(&world, &client, &[&address]).await;
+    reach(&world, "calls-2").await;
+    deliver(&world, &app).await;
+    let last = attempts(&world, &webhook).await.pop().unwrap();
+    assert!(["timeout", "connect", "tls"].contains(&last.1.as_str().unwrap()), "{last:?}");
 }
 
 #[on_both]

@@ -1,10 +1,18 @@
 //! An SMTP server on this machine that answers as a test plans (RFC 5321).
 
+use std::io;
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::ServerConfig;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use ureq::tls::Certificate;
 
 /// A message that was accepted.
 #[derive(Clone, Debug)]
@@ -41,15 +49,29 @@ pub enum Fault {
     Drop,
 }
 
+/// The encryption of the server, with a certificate for `localhost`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encryption {
+    None,
+    /// From the first byte.
+    Implicit,
+    /// After STARTTLS.
+    Started,
+}
+
 #[derive(Default)]
 struct Inner {
     mails: Vec<Mail>,
+    /// The users and passwords of `AUTH PLAIN`, and whether the connection was encrypted.
+    logins: Vec<(String, bool)>,
     faults: Vec<(&'static str, Fault)>,
     connections: usize,
 }
 
 pub struct Smtp {
     pub port: u16,
+    /// The authority of the server's certificate.
+    pub authority: Certificate<'static>,
     inner: Arc<Mutex<Inner>>,
     serving: JoinHandle<()>,
 }
@@ -62,6 +84,11 @@ impl Drop for Smtp {
 
 impl Smtp {
     pub async fn start() -> Self {
+        Self::with(Encryption::None).await
+    }
+
+    pub async fn with(encryption: Encryption) -> Self {
+        let (acceptor, authority) = acceptor();
         let inner = Arc::new(Mutex::new(Inner::default()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -69,14 +96,32 @@ impl Smtp {
         let serving = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 state.lock().unwrap().connections += 1;
-                let state = state.clone();
+                let (state, acceptor) = (state.clone(), acceptor.clone());
                 tokio::spawn(async move {
                     // The client may leave at any time.
-                    let _ = serve(stream, state).await;
+                    let _: io::Result<()> = async {
+                        match encryption {
+                            Encryption::Implicit => {
+                                let stream = acceptor.accept(stream).await?;
+                                serve(stream, &state, "CONNECT", true, false).await?;
+                            }
+                            _ => {
+                                let starts = encryption == Encryption::Started;
+                                let started =
+                                    serve(stream, &state, "CONNECT", false, starts).await?;
+                                if let Some(stream) = started {
+                                    let stream = acceptor.accept(stream).await?;
+                                    serve(stream, &state, "", true, false).await?;
+                                }
+                            }
+                        }
+                        Ok(())
+                    }
+                    .await;
                 });
             }
         });
-        Self { port, inner, serving }
+        Self { port, authority, inner, serving }
     }
 
     /// The URL of the server, without encryption.
@@ -98,17 +143,54 @@ impl Smtp {
         self.inner.lock().unwrap().connections
     }
 
+    /// The logins so far: user and password, and whether the connection was encrypted.
+    pub fn logins(&self) -> Vec<(String, bool)> {
+        self.inner.lock().unwrap().logins.clone()
+    }
+
     /// The messages since the last call.
     pub fn take(&self) -> Vec<Mail> {
         std::mem::take(&mut self.inner.lock().unwrap().mails)
     }
 }
 
-async fn serve(stream: TcpStream, inner: Arc<Mutex<Inner>>) -> std::io::Result<()> {
-    let (reading, mut writing) = stream.into_split();
-    let mut lines = BufReader::new(reading).lines();
+/// Creates an authority, and a certificate of it for `localhost`.
+fn acceptor() -> (TlsAcceptor, Certificate<'static>) {
+    let authority_key = KeyPair::generate().unwrap();
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let root = authority.self_signed(&authority_key).unwrap();
+    let root = Certificate::from_der(root.der()).to_owned();
+    let issuer = Issuer::new(authority, authority_key);
+    let key = KeyPair::generate().unwrap();
+    let own = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let own = own.signed_by(&key, &issuer).unwrap();
+    let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![own.der().clone()], key.into())
+        .unwrap();
+    (TlsAcceptor::from(Arc::new(config)), root)
+}
+
+/// Serves a connection, whose first command is this one. Returns the stream after STARTTLS.
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    inner: &Mutex<Inner>,
+    first: &str,
+    is_encrypted: bool,
+    starts: bool,
+) -> io::Result<Option<S>> {
+    let mut lines = BufReader::new(stream).lines();
     let (mut from, mut to) = (String::new(), Vec::new());
-    let mut command = "CONNECT".to_owned();
+    let mut command = first.to_owned();
+    if first.is_empty() {
+        let Some(line) = lines.next_line().await? else { return Ok(None) };
+        command = line;
+    }
     loop {
         let fault = {
             let inner = inner.lock().unwrap();
@@ -121,11 +203,23 @@ async fn serve(stream: TcpStream, inner: Arc<Mutex<Inner>>) -> std::io::Result<(
         let verb = command.split(' ').next().unwrap_or_default().to_uppercase();
         let answer = match fault {
             Some(Fault::Stall) => std::future::pending().await,
-            Some(Fault::Drop) => return Ok(()),
+            Some(Fault::Drop) => return Ok(None),
             Some(Fault::Answer(line)) => line.to_owned(),
             None => match verb.as_str() {
                 "CONNECT" => "220 mail.test ready".to_owned(),
-                "EHLO" => "250-mail.test\r\n250-8BITMIME\r\n250 SIZE 1000000".to_owned(),
+                "EHLO" => {
+                    let starts = if starts { "250-STARTTLS\r\n" } else { "" };
+                    let logs_in = if is_encrypted { "250-AUTH PLAIN\r\n" } else { "" };
+                    format!("250-mail.test\r\n{starts}{logs_in}250-8BITMIME\r\n250 SIZE 1000000")
+                }
+                "STARTTLS" if starts => "220 go on".to_owned(),
+                "AUTH" => {
+                    let login = STANDARD.decode(command.rsplit(' ').next().unwrap()).unwrap();
+                    let login = String::from_utf8(login).unwrap().replace('\0', " ");
+                    let login = login.trim().to_owned();
+                    inner.lock().unwrap().logins.push((login, is_encrypted));
+                    "235 ok".to_owned()
+                }
                 "MAIL" => {
                     (from, to) = (bracketed(&command), Vec::new());
                     "250 ok".to_owned()
@@ -140,14 +234,19 @@ async fn serve(stream: TcpStream, inner: Arc<Mutex<Inner>>) -> std::io::Result<(
                 _ => "502 unknown".to_owned(),
             },
         };
-        writing.write_all(format!("{answer}\r\n").as_bytes()).await?;
+        let stream = lines.get_mut();
+        stream.write_all(format!("{answer}\r\n").as_bytes()).await?;
+        stream.flush().await?;
         if verb == "QUIT" {
-            return Ok(());
+            return Ok(None);
+        }
+        if verb == "STARTTLS" && answer.starts_with('2') {
+            return Ok(Some(lines.into_inner().into_inner()));
         }
         if verb == "DATA" && answer.starts_with('3') {
             let mut data = String::new();
             loop {
-                let Some(line) = lines.next_line().await? else { return Ok(()) };
+                let Some(line) = lines.next_line().await? else { return Ok(None) };
                 if line == "." {
                     break;
                 }
@@ -162,7 +261,7 @@ async fn serve(stream: TcpStream, inner: Arc<Mutex<Inner>>) -> std::io::Result<(
             }
             continue;
         }
-        let Some(line) = lines.next_line().await? else { return Ok(()) };
+        let Some(line) = lines.next_line().await? else { return Ok(None) };
         command = line;
     }
 }

@@ -31,6 +31,9 @@ pub const TOKEN: &str = "canary-token-of-the-service-user";
 /// The project, and the organization that owns it.
 pub const PROJECT: &str = "111";
 pub const ORGANIZATION: &str = "900";
+/// Another organization, and the grant of the project to it.
+pub const GRANTEE: &str = "901";
+pub const PROJECT_GRANT: &str = "777";
 
 /// What goes wrong with the management API.
 #[derive(Clone, Debug, Default)]
@@ -92,6 +95,8 @@ type Shared = Arc<Mutex<Inner>>;
 pub struct Inner {
     url: String,
     pub known: Known,
+    /// The organization of the service user.
+    pub home: &'static str,
     pub fault: Fault,
     /// The language of messages.
     pub is_russian: bool,
@@ -115,6 +120,7 @@ impl Zitadel {
         let shared = Arc::new(Mutex::new(Inner {
             url: url.clone(),
             known: Known::default(),
+            home: "1",
             fault: Fault::None,
             is_russian: false,
             busy: Vec::new(),
@@ -319,7 +325,7 @@ impl Inner {
         let Ok(body) = serde_json::from_slice::<Value>(body) else {
             return self.refusal(path, Refusal::new(StatusCode::BAD_REQUEST, "invalid JSON"));
         };
-        match self.dispatch(method, path, organization.unwrap_or("1"), &body) {
+        match self.dispatch(method, path, organization.unwrap_or(self.home), &body) {
             Ok(done) => answer(StatusCode::OK, &done),
             Err(refusal) => self.refusal(path, refusal),
         }

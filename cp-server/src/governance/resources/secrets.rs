@@ -130,14 +130,17 @@ pub(super) async fn check(
             None => Err(Error::not_found("secret reference").at("spec.secret_ref")),
         };
     }
-    let needs_key = connection.r#type == ConnectionType::Composio
-        && connection.auth_mode == Some(AuthMode::ApiKey);
-    if !needs_key {
+    if connection.r#type != ConnectionType::Composio
+        || connection.auth_mode != Some(AuthMode::ApiKey)
+    {
         return Ok(());
     }
     let has_key = match (secret, before) {
         (Patch::Set(secret), _) => secret.has("api_key"),
         (Patch::Keep, Some(before)) if is_stored => stored_has_key(cx, before.id).await?,
+        // A copy begins without the secret of its publisher. It can be renamed or disabled before it
+        // has its own.
+        (Patch::Keep, Some(before)) => before.source_id.is_some() && needs_key(before),
         _ => false,
     };
     if has_key {
@@ -146,6 +149,14 @@ pub(super) async fn check(
     let detail = "`secret` must have `api_key`, or `spec.secret_ref` must be set, for a composio \
                   connection with an API key.";
     Err(Error::invalid("secret", detail))
+}
+
+/// Returns whether the connection lacked its key before, and no secret reference stood for it.
+fn needs_key(before: &Resource) -> bool {
+    let member = |name: &str| before.spec.get(name).and_then(serde_json::Value::as_str);
+    member("type") == Some(ConnectionType::Composio.as_str())
+        && member("auth_mode") == Some(AuthMode::ApiKey.as_str())
+        && member("secret_ref").is_none()
 }
 
 async fn stored_has_key(cx: &mut Cx, id: ResourceId) -> Result<bool> {

@@ -37,12 +37,14 @@ pub struct ClaimMap {
     pub project_id: Option<String>,
     /// Zitadel: the organization there in which roles count.
     pub organization_id: Option<String>,
+    /// Zitadel: the grant of the project to that organization, when it does not own the project.
+    pub project_grant_id: Option<String>,
     /// The scopes that a login at the console requests, besides `openid`.
     pub login_scopes: Vec<String>,
 }
 
 /// The members of a claim map that this server reads. It stores others and ignores them.
-pub const NAMES: [&str; 14] = [
+pub const NAMES: [&str; 15] = [
     "subject",
     "organization",
     "roles",
@@ -56,6 +58,7 @@ pub const NAMES: [&str; 14] = [
     "role_prefix",
     "project_id",
     "organization_id",
+    "project_grant_id",
     "login_scopes",
 ];
 
@@ -103,6 +106,7 @@ impl ClaimMap {
                     match name {
                         "role_prefix" => map.role_prefix = text,
                         "project_id" => map.project_id = Some(text),
+                        "project_grant_id" => map.project_grant_id = Some(text),
                         _ => map.organization_id = Some(text),
                     }
                 }

@@ -25,6 +25,7 @@ pub struct Target {
     pub provider: IdentityProvider,
     pub project_id: String,
     pub organization_id: Option<String>,
+    pub project_grant_id: Option<String>,
     pub role_prefix: String,
     pub role_map: Map<String, Value>,
     /// Whether defaults filled gaps of the provider's maps.
@@ -57,6 +58,7 @@ impl Target {
         for (field, id) in [
             ("claim_map.project_id", Some(&project_id)),
             ("claim_map.organization_id", map.organization_id.as_ref()),
+            ("claim_map.project_grant_id", map.project_grant_id.as_ref()),
         ] {
             let is_fit = |id: &str| id.is_ascii() && id.parse::<RemoteId>().is_ok();
             if id.is_some_and(|id| !is_fit(id)) {
@@ -65,8 +67,15 @@ impl Target {
             }
         }
         let role_map = provider.role_map.clone().into_inner();
-        let (organization_id, role_prefix) = (map.organization_id, map.role_prefix);
-        Ok(Self { provider, project_id, organization_id, role_prefix, role_map, is_filled })
+        Ok(Self {
+            provider,
+            project_id,
+            organization_id: map.organization_id,
+            project_grant_id: map.project_grant_id,
+            role_prefix: map.role_prefix,
+            role_map,
+            is_filled,
+        })
     }
 
     /// Returns the role map.

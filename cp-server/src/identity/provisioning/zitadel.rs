@@ -185,7 +185,9 @@ impl<'r> Zitadel<'r> {
             .header(header::CONTENT_TYPE, "application/json")
             // Messages are localized.
             .header(header::ACCEPT_LANGUAGE, "en");
-        match (self.wire.api, self.wire.organization) {
+        // Without the header a call is about the organization of the service user.
+        let organization = self.wire.organization.filter(|_| !call.is_for_owner);
+        match (self.wire.api, organization) {
             (ManagementApi::V1, Some(organization)) => {
                 request = request.header("x-zitadel-orgid", organization);
             }

@@ -145,7 +145,6 @@ impl Reader {
         arguments: &[Value],
         most: Most,
     ) -> sqlx::Result<(Vec<DirectRow>, bool)> {
-        tracing::trace!(target: "sqlx::query", sql);
         let mut statement = self.conn()?.prepare_cached(sql).map_err(failure)?;
         let columns = Columns::of(&statement);
         bind(&mut statement, arguments)?;

@@ -142,8 +142,8 @@ impl<'c> Query<'c> {
             }
             Driver::Sqlite(conn, args) => {
                 let rows = lite_rows(conn, text, args, Statements::Named, most).await?;
-                let mut read = DirectRow::reader();
-                Found::Sqlite(rows.iter().map(|row| read(row)).collect::<sqlx::Result<_>>()?)
+                let read = DirectRow::reader();
+                Found::Sqlite(rows.iter().map(read).collect::<sqlx::Result<_>>()?)
             }
             Driver::Postgres(conn, args, names) => {
                 Found::Postgres(pg_rows(conn, text, args, names, most).await?)

@@ -5,7 +5,12 @@
 //! write lock, and a rehearsal that held it would stop every other change. So on SQLite it works on a
 //! copy, which costs the time and the disk space of one. On PostgreSQL it is a transaction that is
 //! rolled back. It holds the locks of the rows that it changes until it ends.
+//!
+//! The process that writes a copy locks its file. A copy without a lock is of a process that has
+//! crashed. A process ID would not say so: in a container each server has the same one.
 
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,6 +22,8 @@ use crate::kernel::files::{beside, create_private};
 
 /// Numbers the copies of this process.
 static COPIES: AtomicU64 = AtomicU64::new(0);
+/// The end of the name of a copy.
+const ENDING: &str = ".copy";
 
 /// A connection to one state of the database. Its changes are visible only to itself, and are gone
 /// when it is dropped.
@@ -31,15 +38,34 @@ impl Db {
             }
             Self::Sqlite { read, .. } => {
                 let path = read.options().get_filename().to_owned();
-                let number = COPIES.fetch_add(1, Ordering::Relaxed);
-                let suffix = format!(".{}-{number}.copy", std::process::id());
-                let copy = CopyFile(beside(&path, &suffix));
+                self.remove_left_copies()?;
+                let copy = CopyFile::create(&path)?;
                 copy.write(Conn::SqliteAlone(read.options().connect().await?)).await?;
                 let mut conn = Conn::SqliteAlone(copy.open().await?);
                 conn.raw("BEGIN").await?;
                 Ok(Rehearsal(conn))
             }
         }
+    }
+
+    /// Removes the copies of processes that have crashed.
+    pub fn remove_left_copies(&self) -> io::Result<()> {
+        let Self::Sqlite { read, .. } = self else { return Ok(()) };
+        let path = read.options().get_filename().to_owned();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return Ok(()) };
+        let is_copy = |other: &str| {
+            let rest = other.strip_prefix(name).and_then(|rest| rest.strip_suffix(ENDING));
+            rest.is_some_and(|rest| rest.starts_with('.'))
+        };
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        for entry in std::fs::read_dir(folder.unwrap_or(Path::new(".")))? {
+            let entry = entry?;
+            let is_left = || File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+            if entry.file_name().to_str().is_some_and(is_copy) && is_left() {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -55,21 +81,39 @@ impl Rehearsal {
 
 /// The file of a copy. Its name is removed as soon as the file is open, so no copy outlives its
 /// process.
-struct CopyFile(PathBuf);
+struct CopyFile {
+    path: PathBuf,
+    /// Held for the life of the name.
+    _lock: File,
+}
 
 impl CopyFile {
+    /// Creates an empty file, which no other user can read, beside the database.
+    fn create(database: &Path) -> io::Result<Self> {
+        loop {
+            let number = COPIES.fetch_add(1, Ordering::Relaxed);
+            let path = beside(database, &format!(".{}-{number}{ENDING}", std::process::id()));
+            if path.exists() {
+                continue;
+            }
+            create_private(&path).map_err(|error| io::Error::other(format!("{error:#}")))?;
+            let file = File::open(&path)?;
+            // Another process may have removed it before it was locked.
+            if file.try_lock().is_ok() && path.exists() {
+                return Ok(Self { path, _lock: file });
+            }
+        }
+    }
+
     async fn write(&self, mut from: Conn) -> sqlx::Result<()> {
-        let path = self.0.to_string_lossy().into_owned();
-        // SQLite writes into an empty file, which no other user can read.
-        create_private(Path::new(&path))
-            .map_err(|error| sqlx::Error::Io(std::io::Error::other(format!("{error:#}"))))?;
+        let path = self.path.to_string_lossy().into_owned();
         from.q("VACUUM INTO $1").bind(path).exec().await?;
         Ok(())
     }
 
     async fn open(&self) -> sqlx::Result<sqlx::SqliteConnection> {
         let options = SqliteConnectOptions::new()
-            .filename(&self.0)
+            .filename(&self.path)
             .journal_mode(SqliteJournalMode::Memory)
             .synchronous(SqliteSynchronous::Off)
             .foreign_keys(true)
@@ -81,6 +125,6 @@ impl CopyFile {
 impl Drop for CopyFile {
     fn drop(&mut self) {
         // A file that was not created has no name to remove.
-        let _ = std::fs::remove_file(&self.0);
+        let _ = std::fs::remove_file(&self.path);
     }
 }

@@ -136,8 +136,11 @@ async fn list(
     (_, product): (Org, Label),
     filter: AllocationFilter,
 ) -> Result<Allocations> {
-    let cycle = cycle_of(cx, product.as_str(), filter.cycle).await?;
-    let tree = Tree::new(cx.at, rows::of_cycle(cx, cycle.id).await?);
+    let found = rows::with_cycle(cx, product.as_str(), filter.cycle).await?;
+    let Some((cycle, found)) = found else {
+        return Err(missing_cycle(cx, product.as_str(), filter.cycle).await);
+    };
+    let tree = Tree::new(cx.at, found);
     let within = filter.within.map(|scope| scope.of(cx.at));
     let scope = filter.scope.map(|scope| scope.of(cx.at));
     let (mut items, mut root) = (Vec::new(), None);
@@ -190,7 +193,7 @@ async fn put(
 ) -> Result<Put<Allocation>> {
     let scope = allocated_scope(cx, new.scope, "scope")?;
     let (budget, cycle) = held_cycle(cx, product.as_str(), new.cycle).await?;
-    scopes::refuse_missing(cx, &[scope], &["scope".to_owned()]).await?;
+    refuse_missing(cx, &[scope], &["scope".to_owned()], new.within).await?;
     let mut tree = Tree::new(cx.at, rows::of_cycle(cx, cycle.id).await?);
     let groups = Groups::read(cx).await?;
     let before = tree.find(scope).cloned();
@@ -252,6 +255,21 @@ async fn delete(
     cx.audit.before = removed.and_then(|removed| serde_json::to_value(removed).ok());
     rows::delete(cx, &[row]).await?;
     Ok(NoContent)
+}
+
+/// Refuses scopes and a group of `within` that do not exist in the organization: 404 at their fields.
+pub(super) async fn refuse_missing(
+    cx: &mut Cx,
+    scopes: &[ScopeRef],
+    fields: &[String],
+    within: Option<ScopeRef>,
+) -> Result<()> {
+    let (mut scopes, mut fields) = (scopes.to_vec(), fields.to_vec());
+    if let Some(group) = within.filter(|within| within.kind == ScopeKind::Group) {
+        scopes.push(group);
+        fields.push("within".to_owned());
+    }
+    scopes::refuse_missing(cx, &scopes, &fields).await
 }
 
 /// Refuses to remove an allocation that has parts.
@@ -338,22 +356,15 @@ pub(super) fn within_group(within: ScopeRef) -> Result<Option<GroupId>> {
     Ok(within.id_of(ScopeKind::Group).map(GroupId))
 }
 
-/// Returns the cycle with this ID, or the active one.
-async fn cycle_of(cx: &mut Cx, product: &str, id: Option<BudgetCycleId>) -> Result<CycleRow> {
-    let tail = "WHERE budget_cycles.organization_id = $1 AND budgets.product = $2";
-    let query = cx.tx.select(tail).bind(cx.at).bind(product);
-    let query = match id {
-        Some(id) => query.and(" AND budget_cycles.id = ?", id),
-        None => query.sql(" AND budget_cycles.status = 'active'"),
-    };
-    if let Some(cycle) = query.opt().await? {
-        return Ok(cycle);
+/// Returns the refusal of a request for a cycle that does not exist.
+async fn missing_cycle(cx: &mut Cx, product: &str, id: Option<BudgetCycleId>) -> Error {
+    if let Err(error) = budgets::load(cx, product).await {
+        return error;
     }
-    budgets::load(cx, product).await?;
-    Err(match id {
+    match id {
         Some(_) => Error::not_found("budget cycle").at("cycle"),
         None => Error::new(ProblemCode::NotFound, NO_CYCLE),
-    })
+    }
 }
 
 /// Locks the budget, and returns it with the cycle of a change.

@@ -43,13 +43,16 @@ pub struct CycleSummary {
     pub allocated: Quantity,
 }
 
-/// A cycle as it is stored.
+/// A cycle as it is stored. Its columns have names of their own, for statements that also read rows
+/// of the cycle.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct CycleRow {
+    #[sqlx(rename = "cycle_id")]
     pub id: BudgetCycleId,
     pub organization_id: OrganizationId,
     pub budget_id: BudgetId,
     pub product: String,
+    #[sqlx(rename = "cycle_name")]
     pub name: String,
     pub status: CycleStatus,
     pub starts_at: DateTime<Utc>,
@@ -57,18 +60,21 @@ pub struct CycleRow {
     pub credits: Quantity,
     pub rollover: Quantity,
     pub summary: Option<Json<CycleSummary>>,
+    #[sqlx(rename = "cycle_created_at")]
     pub created_at: DateTime<Utc>,
+    #[sqlx(rename = "cycle_updated_at")]
     pub updated_at: DateTime<Utc>,
 }
 
 impl crate::kernel::db::record::Record for CycleRow {
     const TABLE: &'static str =
         "budget_cycles JOIN budgets ON budgets.id = budget_cycles.budget_id";
-    const COLUMNS: &'static str = "budget_cycles.id, budget_cycles.organization_id,
-        budget_cycles.budget_id, budgets.product, budget_cycles.name, budget_cycles.status,
-        budget_cycles.starts_at, budget_cycles.ends_at, budget_cycles.credits,
-        budget_cycles.rollover, budget_cycles.summary, budget_cycles.created_at,
-        budget_cycles.updated_at";
+    const COLUMNS: &'static str = "budget_cycles.id AS cycle_id,
+        budget_cycles.organization_id, budget_cycles.budget_id, budgets.product,
+        budget_cycles.name AS cycle_name, budget_cycles.status, budget_cycles.starts_at,
+        budget_cycles.ends_at, budget_cycles.credits, budget_cycles.rollover,
+        budget_cycles.summary, budget_cycles.created_at AS cycle_created_at,
+        budget_cycles.updated_at AS cycle_updated_at";
     const KEY: &'static str = "budget_cycles.id";
     fn key(&self) -> uuid::Uuid {
         self.id.0

@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::allocations::{allocated_scope, held_cycle, refuse_parts, settle, within_group};
+use super::allocations::{
+    allocated_scope, held_cycle, refuse_missing, refuse_parts, settle, within_group,
+};
 use super::tree::{Groups, Tree};
 use crate::identity::scopes::{self, ScopeRef};
 use crate::kernel::access::place::Org;
@@ -82,7 +84,7 @@ async fn distribute(
     };
     let (budget, cycle) = held_cycle(cx, product.as_str(), None).await?;
     let fields: Vec<String> = (0..scopes.len()).map(|n| format!("scopes[{n}]")).collect();
-    scopes::refuse_missing(cx, &scopes, &fields).await?;
+    refuse_missing(cx, &scopes, &fields, new.within).await?;
     let groups = Groups::read(cx).await?;
     let mut tree = Tree::new(cx.at, rows::of_cycle(cx, cycle.id).await?);
     let is_overridden = |tree: &Tree, scope: ScopeRef| {

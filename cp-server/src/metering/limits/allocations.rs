@@ -73,6 +73,45 @@ pub async fn of_cycle(cx: &mut Cx, cycle: BudgetCycleId) -> Result<Vec<Allocatio
     Ok(cx.tx.select(tail).bind(cx.at).bind(cycle).all().await?)
 }
 
+#[derive(sqlx::FromRow)]
+struct RowOfCycle {
+    #[sqlx(flatten)]
+    row: AllocationRow,
+    #[sqlx(flatten)]
+    cycle: CycleRow,
+}
+
+/// Returns the cycle with this ID, or the active one of the product's budget, with its allocations in
+/// the order of their scopes: one statement. Every cycle has the row of its organization.
+pub async fn with_cycle(
+    cx: &mut Cx,
+    product: &str,
+    cycle: Option<BudgetCycleId>,
+) -> Result<Option<(CycleRow, Vec<AllocationRow>)>> {
+    let query = cx.tx.q("SELECT ").sql(CycleRow::COLUMNS).sql(", ").sql(AllocationRow::COLUMNS);
+    let query = query.sql(" FROM ").sql(AllocationRow::TABLE);
+    let query = query.sql(
+        " JOIN budget_cycles ON budget_cycles.id = usage_limits.cycle_id
+          JOIN budgets ON budgets.id = budget_cycles.budget_id
+          WHERE usage_limits.organization_id = $1 AND budgets.product = $2 AND ",
+    );
+    let query = query.bind(cx.at).bind(product);
+    let query = match cycle {
+        Some(id) => query.and("usage_limits.cycle_id = ?", id),
+        None => query.sql(IN_ACTIVE),
+    };
+    let query = query.sql(" ORDER BY usage_limits.scope_kind, usage_limits.scope_id");
+    let found: Vec<RowOfCycle> = query.all().await?;
+    let Some(cycle) = found.first().map(|one| one.cycle.clone()) else { return Ok(None) };
+    Ok(Some((cycle, found.into_iter().map(|one| one.row).collect())))
+}
+
+/// The rows of the active cycle, found by their index: the planner of SQLite would begin with all
+/// limits of the organization.
+const IN_ACTIVE: &str = "usage_limits.cycle_id = (
+    SELECT c.id FROM budget_cycles c JOIN budgets b ON b.id = c.budget_id
+    WHERE c.organization_id = $1 AND b.product = $2 AND c.status = 'active')";
+
 /// Returns the sum of the allocations of the organization's credits.
 pub async fn allocated(tx: &mut Conn, cycle: &CycleRow) -> Result<Quantity> {
     let sql = "SELECT COALESCE(override_quantity, quantity) FROM usage_limits

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{path, provision, ran, statuses, summary, zitadel};
-use crate::world::zitadel::{ORGANIZATION, PROJECT, Recorded, SERVICE_SECRET, SERVICE_USER, TOKEN};
+use crate::world::zitadel::{
+    GRANTEE, ORGANIZATION, PROJECT, PROJECT_GRANT, Recorded, SERVICE_SECRET, SERVICE_USER, TOKEN,
+};
 use crate::world::{World, on_both};
 
 #[on_both]
@@ -293,4 +295,55 @@ async fn change_of_a_grant_keeps_its_keys_in_both_versions(world: World) {
         zitadel.set(|inner| assert!(inner.known.now.grants[0].is_active));
         world.delete(path(&world)).await.expect(204);
     }
+}
+
+/// The project belongs to the organization of the service user and is granted to that of the people.
+#[on_both]
+async fn granted_project_has_roles_of_its_owner_and_grants_of_the_other(world: World) {
+    for (api, project_grant) in [("v1", json!(PROJECT_GRANT)), ("v2", json!(PROJECT_GRANT))] {
+        let claims = json!({
+            "project_id": PROJECT, "organization_id": GRANTEE, "role_prefix": "acme_",
+            "project_grant_id": project_grant,
+        });
+        let over = json!({"management": {"api": api, "secret": TOKEN}, "claim_map": claims});
+        let zitadel = zitadel(&world, over).await;
+        zitadel.set(|inner| {
+            inner.home = ORGANIZATION;
+            inner.known.users.iter_mut().for_each(|user| user.organization = GRANTEE.to_owned());
+        });
+        let outcome = ran(&world, json!({})).await;
+        assert_eq!(outcome["summary"], summary(&[("done", 4)]), "{outcome}");
+        let sent = zitadel.recorded();
+        for one in sent.iter().filter(|_| api == "v1") {
+            let organization = one.headers.get("x-zitadel-orgid").map(|id| id.to_str().unwrap());
+            let is_of_owner = one.path.contains("/projects/");
+            assert_eq!(organization, (!is_of_owner).then_some(GRANTEE), "{}", one.path);
+        }
+        let is_new = |one: &&Recorded| one.body()["roleKeys"].is_array();
+        let grant = sent.iter().find(is_new).unwrap().body();
+        let named = &grant["projectGrantId"];
+        assert_eq!(*named, if api == "v1" { project_grant } else { Value::Null });
+        zitadel.set(|inner| {
+            assert!(inner.known.now.grants.iter().all(|grant| grant.organization == GRANTEE));
+        });
+        let again = ran(&world, json!({})).await;
+        assert_eq!(again["summary"], summary(&[("unchanged", 4)]), "{again}");
+        world.delete(path(&world)).await.expect(204);
+    }
+    // Without the ID a version 1 refuses the grants, and the roles are refused to the other organization.
+    let claims = json!({"project_id": PROJECT, "organization_id": GRANTEE});
+    let over = json!({"management": {"api": "v1", "secret": TOKEN}, "claim_map": claims});
+    let zitadel = zitadel(&world, over).await;
+    zitadel.set(|inner| {
+        inner.home = ORGANIZATION;
+        inner.known.users.iter_mut().for_each(|user| user.organization = GRANTEE.to_owned());
+    });
+    let problem = super::run(&world, json!({})).await.refused(502, "provider_failed");
+    assert_eq!(problem["provider_status"], 400, "{problem}");
+    let spaced = json!({
+        "project_id": PROJECT, "organization_id": GRANTEE, "project_grant_id": "a\nb",
+    });
+    let over = json!({"management": {"api": "v1", "secret": TOKEN}, "claim_map": spaced});
+    world.put(path(&world), zitadel.body(over)).await.expect(200);
+    super::run(&world, json!({})).await.invalid("claim_map.project_grant_id");
 }

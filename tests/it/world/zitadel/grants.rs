@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::roles::with_items;
 use super::state::{Grant, Refusal, text, texts};
-use super::{Inner, PROJECT, page};
+use super::{GRANTEE, Inner, PROJECT, PROJECT_GRANT, page};
 
 const DATE: &str = "2026-01-02T00:00:00.000Z";
 
@@ -46,7 +46,8 @@ impl Inner {
             "CreateAuthorization" => {
                 let (user, project) = (text(body, "userId"), text(body, "projectId"));
                 let organization = text(body, "organizationId");
-                self.check_project(project, organization)?;
+                let grant = (organization == Some(GRANTEE)).then_some(PROJECT_GRANT);
+                self.check_grantee(project, organization, grant)?;
                 let id = self.add_grant(user, organization, texts(body, "roleKeys"))?;
                 Ok(json!({"id": id, "creationDate": DATE}))
             }
@@ -103,7 +104,8 @@ impl Inner {
         let details = json!({"sequence": "2", "changeDate": DATE});
         match (method, rest) {
             ("POST", []) => {
-                self.check_project(text(body, "projectId"), Some(organization))?;
+                let grant = text(body, "projectGrantId");
+                self.check_grantee(text(body, "projectId"), Some(organization), grant)?;
                 let id = self.add_grant(Some(user), Some(organization), texts(body, "roleKeys"))?;
                 Ok(json!({"userGrantId": id, "details": details}))
             }

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 
-use super::{Fault, Inner, ORGANIZATION, PROJECT};
+use super::{Fault, GRANTEE, Inner, ORGANIZATION, PROJECT, PROJECT_GRANT};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Role {
@@ -143,6 +143,21 @@ impl Inner {
         match organization {
             Some(ORGANIZATION) => Ok(()),
             _ => Err(Refusal::invalid("Organization not found (COMMAND-1m88i)")),
+        }
+    }
+
+    /// The organization of a grant must own the project, or hold the grant of it. Version 2 finds the
+    /// grant itself.
+    pub(super) fn check_grantee(
+        &self,
+        project: Option<&str>,
+        organization: Option<&str>,
+        project_grant: Option<&str>,
+    ) -> Result<(), Refusal> {
+        match (organization, project_grant) {
+            (Some(GRANTEE), Some(PROJECT_GRANT)) => self.check_project(project, Some(ORGANIZATION)),
+            (_, Some(_)) => Err(Refusal::invalid("Project grant not found (COMMAND-Kd93s)")),
+            (organization, None) => self.check_project(project, organization),
         }
     }
 

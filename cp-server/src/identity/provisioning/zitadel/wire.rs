@@ -28,6 +28,8 @@ pub struct Call {
     /// The path below the base URL.
     pub path: String,
     pub body: Value,
+    /// Whether the call is about the project's owner, not the organization of the grants.
+    pub is_for_owner: bool,
 }
 
 /// One page of a list.
@@ -47,6 +49,9 @@ pub struct Wire<'t> {
     pub project: &'t str,
     /// Version 1 has it in a header of each request.
     pub organization: Option<&'t str>,
+    /// The grant of the project to the organization, when another one owns it. Version 1 requires it
+    /// in grants to people; version 2 finds it by the organization.
+    pub project_grant: Option<&'t str>,
 }
 
 const PROJECTS: &str = "/zitadel.project.v2.ProjectService";
@@ -55,11 +60,11 @@ const USERS: &str = "/zitadel.user.v2.UserService";
 const MANAGEMENT: &str = "/management/v1";
 
 fn post(path: String, body: Value) -> Call {
-    Call { method: Method::POST, path, body }
+    Call { method: Method::POST, path, body, is_for_owner: false }
 }
 
 fn put(path: String, body: Value) -> Call {
-    Call { method: Method::PUT, path, body }
+    Call { method: Method::PUT, path, body, is_for_owner: false }
 }
 
 impl Wire<'_> {
@@ -74,7 +79,8 @@ impl Wire<'_> {
                 }),
             ),
             ManagementApi::V1 => {
-                post(format!("{}/_search", self.roles_path()), json!({"query": query(offset)}))
+                let path = format!("{}/_search", self.roles_path());
+                self.for_owner(post(path, json!({"query": query(offset)})))
             }
         }
     }
@@ -89,7 +95,7 @@ impl Wire<'_> {
                 body["projectId"] = json!(self.project);
                 post(format!("{PROJECTS}/AddProjectRole"), body)
             }
-            ManagementApi::V1 => post(self.roles_path(), body),
+            ManagementApi::V1 => self.for_owner(post(self.roles_path(), body)),
         }
     }
 
@@ -104,7 +110,8 @@ impl Wire<'_> {
                 post(format!("{PROJECTS}/UpdateProjectRole"), body)
             }
             ManagementApi::V1 => {
-                put(format!("{}/{}", self.roles_path(), path_segment(&role.key)), body)
+                let path = format!("{}/{}", self.roles_path(), path_segment(&role.key));
+                self.for_owner(put(path, body))
             }
         }
     }
@@ -138,10 +145,13 @@ impl Wire<'_> {
                     "organizationId": self.organization, "roleKeys": role_keys,
                 }),
             ),
-            ManagementApi::V1 => post(
-                format!("{MANAGEMENT}/users/{}/grants", path_segment(user)),
-                json!({"projectId": self.project, "roleKeys": role_keys}),
-            ),
+            ManagementApi::V1 => {
+                let mut body = json!({"projectId": self.project, "roleKeys": role_keys});
+                if let Some(grant) = self.project_grant {
+                    body["projectGrantId"] = json!(grant);
+                }
+                post(format!("{MANAGEMENT}/users/{}/grants", path_segment(user)), body)
+            }
         }
     }
 
@@ -199,6 +209,12 @@ impl Wire<'_> {
                 post(format!("{MANAGEMENT}/users/_search"), body)
             }
         }
+    }
+
+    /// Returns the call of version 1 about roles: they belong to the owner of the project, which is
+    /// the organization unless the project is granted to it.
+    fn for_owner(&self, call: Call) -> Call {
+        Call { is_for_owner: self.project_grant.is_some(), ..call }
     }
 
     fn roles_path(&self) -> String {

@@ -319,6 +319,7 @@ mod tests {
     use crate::kernel::db::direct::DirectRow;
 
     /// Checks that sqlx stores the value in the same form, and that both read it.
+    #[expect(clippy::disallowed_methods, reason = "the driver itself is compared")]
     async fn check<T>(conn: &mut SqliteConnection, value: T)
     where
         T: Clone + PartialEq + fmt::Debug + Send + Unpin,
