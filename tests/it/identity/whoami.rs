@@ -254,7 +254,8 @@ async fn remembered_identity_shows_each_change_of_its_parts(world: World) {
         assert_eq!(ask(&here).await, before);
         let body = Some(body).filter(|body| !body.is_null());
         let method = method.parse().unwrap();
-        assert!(world.root().call(method, &path, body).await.status < 300, "{path}");
+        let made = world.root().call(method, &format!("/api/v1{path}"), body).await;
+        assert!(made.status < 300, "{}", made.text());
         let after = ask(&here).await;
         assert_ne!(after, before, "{path}");
         world.pass(chrono::TimeDelta::seconds(5));

@@ -10,6 +10,8 @@
 //! second implementation.
 
 mod driver;
+mod failures;
+mod marker;
 mod row;
 mod values;
 
@@ -22,11 +24,11 @@ use sqlx::sqlite::SqliteConnectOptions;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-pub(in crate::kernel) use self::driver::Direct;
+pub(in crate::kernel) use self::marker::Direct;
 pub(in crate::kernel) use self::row::DirectRow;
 pub(in crate::kernel) use self::values::DirectArguments;
 
-use self::driver::failure;
+use self::failures::failure;
 use self::row::Columns;
 
 /// The prepared statements that a connection keeps.

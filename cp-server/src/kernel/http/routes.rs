@@ -349,7 +349,8 @@ impl Adding<'_> {
                     let named = async || Ok(scope.organization());
                     admission::charge(&app, &caller, &parts, &shared, named).await?;
                     let deadline = Deadline::of(&parts);
-                    let answer = op(Raw { app, caller, scope, parts, body });
+                    // On the heap: the future of every request of the router would be as large.
+                    let answer = Box::pin(op(Raw { app, caller, scope, parts, body }));
                     if shared.completes() {
                         to_the_end(deadline.bounds(answer)).await
                     } else {

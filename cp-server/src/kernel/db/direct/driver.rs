@@ -1,15 +1,11 @@
 //! What sqlx asks of a database besides rows and values. Statements run on rusqlite instead, so the
 //! types of connections and statements have no values.
 
-use std::borrow::Cow;
-use std::error::Error as StdError;
-use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use log::LevelFilter;
 use rusqlite::types::Value as Stored;
-use sqlx::error::{DatabaseError, ErrorKind};
 use sqlx::query::{Query, QueryAs, QueryScalar};
 use sqlx::{
     ConnectOptions, Connection, Database, Either, FromRow, IntoArguments, SqlStr, Statement,
@@ -18,12 +14,9 @@ use sqlx::{
 use sqlx_core::transaction::TransactionManager;
 use url::Url;
 
+use super::marker::Direct;
 use super::row::{DirectColumn, DirectRow};
 use super::values::{DirectArguments, DirectValue, DirectValueRef, Kind};
-
-/// SQLite, read on the thread that asks.
-#[derive(Debug)]
-pub enum Direct {}
 
 impl Database for Direct {
     type Connection = NoConnection;
@@ -177,55 +170,5 @@ impl Statement for NoStatement {
         A: IntoArguments<Direct>,
     {
         match *self {}
-    }
-}
-
-/// An error of SQLite, with its extended result code.
-#[derive(Debug)]
-struct Refusal {
-    code: i32,
-    message: String,
-}
-
-/// Returns the error of sqlx for an error of rusqlite.
-pub(super) fn failure(error: rusqlite::Error) -> sqlx::Error {
-    let (code, message) = match error {
-        rusqlite::Error::SqliteFailure(failure, message) => {
-            (failure.extended_code, message.unwrap_or_else(|| failure.to_string()))
-        }
-        rusqlite::Error::SqlInputError { error, msg, .. } => (error.extended_code, msg),
-        other => return sqlx::Error::Protocol(other.to_string()),
-    };
-    sqlx::Error::Database(Box::new(Refusal { code, message }))
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // In the words of sqlx.
-        write!(f, "(code: {}) {}", self.code, self.message)
-    }
-}
-
-impl StdError for Refusal {}
-
-impl DatabaseError for Refusal {
-    fn message(&self) -> &str {
-        &self.message
-    }
-    fn code(&self) -> Option<Cow<'_, str>> {
-        Some(self.code.to_string().into())
-    }
-    fn as_error(&self) -> &(dyn StdError + Send + Sync + 'static) {
-        self
-    }
-    fn as_error_mut(&mut self) -> &mut (dyn StdError + Send + Sync + 'static) {
-        self
-    }
-    fn into_error(self: Box<Self>) -> Box<dyn StdError + Send + Sync + 'static> {
-        self
-    }
-    fn kind(&self) -> ErrorKind {
-        // A connection that reads violates nothing.
-        ErrorKind::Other
     }
 }

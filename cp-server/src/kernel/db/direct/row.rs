@@ -6,7 +6,8 @@ use rusqlite::types::{Value, ValueRef};
 use sqlx::sqlite::{SqliteColumn, SqliteRow};
 use sqlx::{Column, ColumnIndex, Decode, Row, Sqlite, TypeInfo, ValueRef as _};
 
-use super::driver::{Direct, failure};
+use super::failures::failure;
+use super::marker::Direct;
 use super::values::{DirectValueRef, Kind};
 
 /// The size of a number, a time or null, in bytes.

@@ -13,7 +13,7 @@ use sqlx::types::Json;
 use sqlx::{Arguments, Decode, Encode, Type, TypeInfo, Value, ValueRef};
 use uuid::Uuid;
 
-use super::driver::Direct;
+use super::marker::Direct;
 
 /// The kind of a stored value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
