@@ -59,6 +59,15 @@ impl Database {
         self.db.close().await;
     }
 
+    /// Closes and deletes it, where a test makes many.
+    pub async fn discard(&self) {
+        self.db.close().await;
+        if let Db::Postgres(_) = self.db {
+            let (server, name) = self.url.rsplit_once('/').expect("the URL ends with the name");
+            run(server, format!("DROP DATABASE {name} WITH (FORCE)")).await;
+        }
+    }
+
     /// Closes it, and gives what clones are made from.
     pub async fn into_template(self) -> Template {
         self.db.close().await;
@@ -83,10 +92,13 @@ pub enum Template {
 }
 
 async fn create(url: &str, name: &str, template: Option<&str>) {
+    let template = template.unwrap_or("template0");
+    run(url, format!("CREATE DATABASE {name} TEMPLATE {template}")).await;
+}
+
+async fn run(url: &str, sql: String) {
     let admin: PgPool =
         PgPoolOptions::new().max_connections(1).connect(&format!("{url}/postgres")).await.unwrap();
-    let template = template.unwrap_or("template0");
-    let sql = format!("CREATE DATABASE {name} TEMPLATE {template}");
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(&admin).await.unwrap();
     admin.close().await;
 }

@@ -376,6 +376,11 @@ impl World {
         names.of(value)
     }
 
+    /// Ends the world, and deletes its database.
+    pub async fn discard(self) {
+        self.database.discard().await;
+    }
+
     /// Ends the database under the running authority.
     pub async fn lose_database(&self) {
         self.database.close().await;
