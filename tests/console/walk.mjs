@@ -57,20 +57,20 @@ async function walk(link, { width, theme, script }) {
     const evaluate = await world();
     const overflow = await evaluate("document.documentElement.scrollWidth - innerWidth");
     if (overflow > 0) note(`scrolls sideways by ${overflow} px`);
-    // Before axe, which is a long task itself.
-    const { paint, shift, task } = JSON.parse(await evaluate(`new Promise((done) => {
-      const found = { paint: null, shift: 0, task: 0 };
-      const watch = (type, each) => new PerformanceObserver((list) => list.getEntries().forEach(each))
-        .observe({ type, buffered: true });
-      watch("paint", (one) => { if (one.name === "first-contentful-paint") found.paint = one.startTime; });
-      watch("layout-shift", (one) => { if (!one.hadRecentInput) found.shift += one.value; });
-      watch("longtask", (one) => { found.task = Math.max(found.task, one.duration); });
-      setTimeout(() => done(JSON.stringify(found)), 30);
-    })`));
-    if (shift > 0) note(`the layout shifts by ${shift}`);
-    if (paint !== null) paints.push(paint);
-    longest = Math.max(longest, task);
     if (script) {
+      // Before axe, which is a long task itself.
+      const { paint, shift, task } = JSON.parse(await evaluate(`new Promise((done) => {
+        const found = { paint: null, shift: 0, task: 0 };
+        const watch = (type, each) => new PerformanceObserver((list) => list.getEntries().forEach(each))
+          .observe({ type, buffered: true });
+        watch("paint", (one) => { if (one.name === "first-contentful-paint") found.paint = one.startTime; });
+        watch("layout-shift", (one) => { if (!one.hadRecentInput) found.shift += one.value; });
+        watch("longtask", (one) => { found.task = Math.max(found.task, one.duration); });
+        setTimeout(() => done(JSON.stringify(found)), 30);
+      })`));
+      if (shift > 0) note(`the layout shifts by ${shift}`);
+      if (paint !== null) paints.push(paint);
+      longest = Math.max(longest, task);
       await evaluate(axe);
       const found = JSON.parse(await evaluate(`axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a",
         "wcag21aa", "wcag22aa", "best-practice"] }).then((done) => JSON.stringify(done.violations.map((one) =>
