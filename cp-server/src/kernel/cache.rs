@@ -10,6 +10,7 @@
 
 use std::array;
 use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, Utc};
@@ -66,11 +67,12 @@ impl Generations {
 
     /// Counts a commit, which matters in this organization only.
     pub fn advance(&self, organization: Option<OrganizationId>) {
+        // First: a mark that sees the commit in its own counter sees it here too, and is refused.
+        self.all.advance();
         match organization {
             Some(organization) => self.organizations[self.slot(organization)].advance(),
             None => self.everywhere.advance(),
         }
-        self.all.advance();
     }
 
     /// Returns a mark for what was read in these organizations since `now` returned `since`. `None`
@@ -80,7 +82,7 @@ impl Generations {
         organizations: impl Iterator<Item = OrganizationId>,
         since: u64,
     ) -> Option<Mark> {
-        let slots: Vec<_> = organizations
+        let slots: Arc<[_]> = organizations
             .map(|organization| self.slot(organization))
             .map(|slot| (slot, self.organizations[slot].now()))
             .collect();
@@ -103,7 +105,7 @@ impl Generations {
 #[derive(Clone, Debug)]
 pub struct Mark {
     everywhere: u64,
-    organizations: Vec<(usize, u64)>,
+    organizations: Arc<[(usize, u64)]>,
 }
 
 /// Answers by request. A full cache drops the answers that are seldom requested.
