@@ -26,6 +26,7 @@ use tokio::time::timeout;
 
 pub(in crate::kernel) use self::marker::Direct;
 pub(in crate::kernel) use self::row::DirectRow;
+pub(super) use self::row::SMALL;
 pub(in crate::kernel) use self::values::DirectArguments;
 
 use self::failures::failure;

@@ -5,7 +5,7 @@ use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row as _, SqlSafeStr, Sqlite, SqliteConnection};
 
-use super::direct::{DirectArguments, DirectRow, Most, Reader};
+use super::direct::{DirectArguments, DirectRow, Most, Reader, SMALL};
 use super::{Conn, Statements};
 
 /// The SQL of a statement.
@@ -116,9 +116,6 @@ pub(super) fn direct_stream(
     let rest = more.then(|| Err(sqlx::Error::Protocol("too many rows at once".to_owned())));
     Ok(stream::iter(rows.into_iter().map(Ok).chain(rest)))
 }
-
-/// The approximate size of a number, a time or null.
-const SMALL: usize = 8;
 
 pub(super) fn pg_weight(row: &PgRow) -> usize {
     let weight = |at| row.try_get_raw(at).ok()?.as_bytes().ok().map(<[u8]>::len);

@@ -10,8 +10,8 @@ use super::failures::failure;
 use super::marker::Direct;
 use super::values::{DirectValueRef, Kind};
 
-/// The size of a number, a time or null, in bytes.
-const SMALL: usize = 8;
+/// The approximate size of a number, a time or null, in bytes.
+pub(in super::super) const SMALL: usize = 8;
 
 /// The columns of a statement.
 #[derive(Debug)]
@@ -61,11 +61,7 @@ impl DirectRow {
                 ValueRef::Null => Value::Null,
                 ValueRef::Integer(number) => Value::Integer(number),
                 ValueRef::Real(number) => Value::Real(number),
-                // Text that is not UTF-8 is refused where it is decoded.
-                ValueRef::Text(text) => match std::str::from_utf8(text) {
-                    Ok(text) => Value::Text(text.to_owned()),
-                    Err(_) => Value::Blob(text.to_vec()),
-                },
+                ValueRef::Text(bytes) => text(bytes),
                 ValueRef::Blob(bytes) => Value::Blob(bytes.to_vec()),
             })
         };
@@ -109,17 +105,19 @@ fn taken_over(row: &SqliteRow, at: usize) -> sqlx::Result<Value> {
     }
     let taken = match value.type_info().name() {
         "REAL" => <f64 as Decode<Sqlite>>::decode(value).map(Value::Real),
-        "TEXT" => {
-            let bytes = <&[u8] as Decode<Sqlite>>::decode(value);
-            bytes.map(|bytes| match std::str::from_utf8(bytes) {
-                Ok(text) => Value::Text(text.to_owned()),
-                Err(_) => Value::Blob(bytes.to_vec()),
-            })
-        }
+        "TEXT" => <&[u8] as Decode<Sqlite>>::decode(value).map(text),
         "BLOB" => <Vec<u8> as Decode<Sqlite>>::decode(value).map(Value::Blob),
         _ => <i64 as Decode<Sqlite>>::decode(value).map(Value::Integer),
     };
     taken.map_err(sqlx::Error::Decode)
+}
+
+/// Text that is not UTF-8 is refused where it is decoded.
+fn text(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Value::Text(text.to_owned()),
+        Err(_) => Value::Blob(bytes.to_vec()),
+    }
 }
 
 impl Row for DirectRow {
