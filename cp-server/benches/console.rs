@@ -9,38 +9,31 @@
 //! Measurements of one comparison are interleaved, and medians compared: machines drift.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot measure has nothing to say")]
 
-#[path = "measure/network.rs"]
-mod network;
-#[path = "measure/rounds.rs"]
-mod rounds;
-#[path = "measure/rows.rs"]
-mod rows;
+mod measure;
 
-use std::io::{BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request};
 use chrono::TimeDelta;
 use cp_server::backup::tables;
 use cp_server::identity::bootstrap::{Handover, bootstrap};
-use cp_server::kernel::clock::{Clock, Random};
 use cp_server::kernel::db::Db;
-use cp_server::kernel::secret::Kek;
-use cp_server::{App, Settings, licensing, server};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use uuid::Uuid;
 
-use self::network::{load, read_answer, request, serve};
-use self::rounds::per_second;
-use self::rows::row;
+use self::measure::connection::{Connection, request};
+use self::measure::local::{Local, on_each_database};
+use self::measure::network::{load, serve};
+use self::measure::rounds::per_second;
+use self::measure::rows::row;
 
 const TOKEN: &str = "bootstrap-token-of-the-console";
 const ROUNDS: usize = 7;
@@ -52,25 +45,10 @@ const SAMPLES: usize = 1_000;
 const PEOPLE: usize = 20;
 
 fn main() {
-    // `cargo test --benches` only wants to know that it builds and starts.
-    if std::env::args().any(|arg| arg == "--test") {
-        return;
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime.block_on(run());
+    on_each_database(measure);
 }
 
-async fn run() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = format!("sqlite:{}", folder.path().join("bench.db").display());
-    measure("SQLite", &file).await;
-    #[expect(clippy::disallowed_methods, reason = "a benchmark has no configuration")]
-    if let Ok(url) = std::env::var("CP_BENCH_POSTGRES") {
-        measure("PostgreSQL", &url).await;
-    }
-}
-
-async fn measure(name: &str, url: &str) {
+async fn measure(name: &'static str, url: &str) {
     let bench = Bench::new(Db::open(url).await.unwrap()).await;
     bench.fill().await;
     println!("\n{name:<58} {:>12} {:>12} {:>12}", "p50, ms", "p99, ms", "bytes");
@@ -85,8 +63,7 @@ async fn measure(name: &str, url: &str) {
 }
 
 struct Bench {
-    app: App,
-    router: Router,
+    local: Local,
     org: String,
     subscription: String,
     deployment: Uuid,
@@ -99,17 +76,11 @@ fn key(value: &Value) -> Uuid {
 
 impl Bench {
     async fn new(db: Db) -> Self {
-        let mut settings = Settings::new("http://127.0.0.1:8801", "data-plane");
-        settings.shared.rate_limits = false;
-        let kek = Kek::new(&[7; 32]).unwrap();
-        let app = cp_server::app(db, Clock::system(), Random::system(), kek, settings);
-        cp_server::migrate(&app).await.unwrap();
-        licensing::keys::start::prepare(&app, None, None).await.unwrap();
-        bootstrap(&app, Handover::Own(TOKEN)).await.unwrap();
-        let router = server::router(&app);
+        let local = Local::open(db).await;
+        bootstrap(&local.app, Handover::Own(TOKEN)).await.unwrap();
         let (org, subscription) = (String::new(), String::new());
         let (deployment, license) = (Uuid::nil(), Uuid::nil());
-        let bench = Self { app, router, org, subscription, deployment, license };
+        let bench = Self { local, org, subscription, deployment, license };
         let org = bench.post("/organizations", json!({"name": "Acme"})).await;
         let org = format!("/organizations/{}", key(&org));
         let plan = json!({"plan_code": "team"});
@@ -129,9 +100,10 @@ impl Bench {
 
     /// Copies the license, and records the usage of 30 days.
     async fn fill(&self) {
-        let now = self.app.clock.now();
-        let ids: Vec<[Uuid; 2]> =
-            (1..LICENSES).map(|_| [self.app.random.uuid(now), self.app.random.uuid(now)]).collect();
+        let now = self.local.app.clock.now();
+        let ids: Vec<[Uuid; 2]> = (1..LICENSES)
+            .map(|_| [self.local.app.random.uuid(now), self.local.app.random.uuid(now)])
+            .collect();
         for chunk in ids.chunks(500) {
             self.copy("deployments", self.deployment, ["id", "name"], chunk, |[deployment, _]| {
                 (*deployment, deployment.to_string())
@@ -167,7 +139,7 @@ impl Bench {
         chunk: &[[Uuid; 2]],
         values: impl Fn(&[Uuid; 2]) -> (Uuid, T),
     ) {
-        let mut conn = self.app.db.snapshot().await.unwrap();
+        let mut conn = self.local.app.db.snapshot().await.unwrap();
         let all = tables::all(&mut conn).await.unwrap();
         drop(conn);
         let table = all.iter().find(|one| one.name == table).unwrap();
@@ -179,7 +151,7 @@ impl Bench {
             "INSERT INTO {name} ({first}, {second}, {others}) \
              SELECT v.column1, v.column2, {others} FROM {name} s, (VALUES "
         );
-        let mut tx = self.app.db.begin().await.unwrap();
+        let mut tx = self.local.app.db.begin().await.unwrap();
         let insert = tx.q(sql.leak()).rows(chunk, |query, ids| {
             let (first, second) = values(ids);
             query.bind(first).bind(second)
@@ -267,9 +239,9 @@ impl Bench {
 
     /// whoami on connections of its own, while people click.
     async fn whoami_beside_people(&self) {
-        let (address, _serving) = serve(self.router.clone()).await;
-        let whoami = request("GET", "/api/v1/users/whoami?provider=auth0&subject=anna", TOKEN);
-        let pages = self.pages().map(|(_, path)| request("GET", &path, TOKEN));
+        let (address, _serving) = serve(self.local.router.clone()).await;
+        let whoami = request("GET", "/api/v1/users/whoami?provider=auth0&subject=anna", TOKEN, "");
+        let pages = self.pages().map(|(_, path)| request("GET", &path, TOKEN, ""));
         let pages = Arc::new(pages);
         let (mut alone, mut beside) = (Vec::new(), Vec::new());
         let time = Duration::from_secs(2);
@@ -310,7 +282,7 @@ impl Bench {
             .header("accept", "text/html, application/json")
             .body(Body::from(body))
             .unwrap();
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        let response = self.local.router.clone().oneshot(request).await.unwrap();
         let status = response.status();
         let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
         assert!(status.is_success(), "{path}: {status} {}", String::from_utf8_lossy(&body));
@@ -319,17 +291,14 @@ impl Bench {
 }
 
 /// A person who opens a page each second, one after the other.
-fn click(address: SocketAddr, n: usize, pages: &[Vec<u8>], stop: &AtomicBool) {
-    let mut stream = BufReader::new(TcpStream::connect(address).unwrap());
-    stream.get_ref().set_nodelay(true).unwrap();
-    let mut body = Vec::new();
+fn click(address: SocketAddr, n: usize, pages: &[String], stop: &AtomicBool) {
+    let mut connection = Connection::to(address);
     std::thread::sleep(Duration::from_millis(1000 * n as u64 / PEOPLE as u64));
     for page in pages.iter().cycle().skip(n) {
         if stop.load(Ordering::SeqCst) {
             return;
         }
-        stream.get_mut().write_all(page).unwrap();
-        read_answer(&mut stream, &mut body);
+        assert_eq!(connection.ask(page).0, 200);
         std::thread::sleep(Duration::from_secs(1));
     }
 }

@@ -9,10 +9,7 @@
 //! Arguments select the paths whose names contain them.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot measure has nothing to say")]
 
-#[path = "measure/process.rs"]
-mod process;
-#[path = "measure/rows.rs"]
-mod rows;
+mod measure;
 
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -23,8 +20,10 @@ use axum::routing::get;
 use cp_server::kernel::db::Db;
 use serde_json::{Value, json};
 
-use self::process::{Connection, Process, request};
-use self::rows::row;
+use self::measure::connection::Connection;
+use self::measure::local::is_test;
+use self::measure::process::{Process, request};
+use self::measure::rows::row;
 
 const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_millis(800);
@@ -38,8 +37,7 @@ const LEASES: usize = 20_000;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    // `cargo test --benches` only wants to know that it builds and starts.
-    if arguments.iter().any(|argument| argument == "--test") {
+    if is_test() {
         return;
     }
     if let [PEER, database] = &*arguments.iter().map(String::as_str).collect::<Vec<_>>() {
@@ -145,7 +143,7 @@ impl<'f> Path<'f> {
                     while started.elapsed() < ROUND {
                         let ask = (self.request)(self.next.fetch_add(1, Ordering::Relaxed));
                         let (status, body) = connection.ask(&ask);
-                        let text = String::from_utf8_lossy(&body);
+                        let text = String::from_utf8_lossy(body);
                         assert_eq!(status, self.status, "{}: {text}", self.name);
                         answered.fetch_add(1, Ordering::Relaxed);
                     }

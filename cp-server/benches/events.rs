@@ -9,12 +9,7 @@
 //! Measurements of one comparison are interleaved, and medians compared: machines drift.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot measure has nothing to say")]
 
-#[path = "measure/network.rs"]
-mod network;
-#[path = "measure/rounds.rs"]
-mod rounds;
-#[path = "measure/rows.rs"]
-mod rows;
+mod measure;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,19 +17,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::Body;
-use axum::http::{Method, Request, StatusCode};
+use axum::http::{Method, StatusCode};
 use axum::routing::any;
 use chrono::{DateTime, Utc};
+use cp_server::App;
 use cp_server::audit::integrator;
-use cp_server::identity::bootstrap::{First, Handover, bootstrap};
-use cp_server::kernel::access::caller::Caller;
-use cp_server::kernel::clock::{Clock, Random};
 use cp_server::kernel::db::Db;
 use cp_server::kernel::journal::canonical::Text;
-use cp_server::kernel::secret::Kek;
 use cp_server::webhooks::sending;
-use cp_server::{App, Settings, licensing, server};
 use futures_util::future::join_all;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
@@ -43,12 +33,13 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Barrier;
-use tower::ServiceExt;
 use uuid::Uuid;
 
-use self::network::{Serving, load, request, serve};
-use self::rounds::per_second;
-use self::rows::{median, row};
+use self::measure::connection::request;
+use self::measure::local::{Local, on_each_database, resident};
+use self::measure::network::{load, serve};
+use self::measure::rounds::per_second;
+use self::measure::rows::{median, row};
 
 const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_millis(700);
@@ -61,22 +52,7 @@ const EVENTS: usize = 500;
 const READERS: usize = 1000;
 
 fn main() {
-    // `cargo test --benches` only wants to know that it builds and starts.
-    if std::env::args().any(|arg| arg == "--test") {
-        return;
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime.block_on(run());
-}
-
-async fn run() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = format!("sqlite:{}", folder.path().join("bench.db").display());
-    measure("SQLite", &file).await;
-    #[expect(clippy::disallowed_methods, reason = "a benchmark has no configuration")]
-    if let Ok(url) = std::env::var("CP_BENCH_POSTGRES") {
-        measure("PostgreSQL", &url).await;
-    }
+    on_each_database(measure);
 }
 
 async fn measure(name: &str, url: &str) {
@@ -110,8 +86,7 @@ struct Row {
 }
 
 struct Bench {
-    app: App,
-    router: Router,
+    local: Local,
     token: String,
     org: String,
     changes: AtomicU64,
@@ -119,25 +94,15 @@ struct Bench {
 
 impl Bench {
     async fn new(db: Db) -> Self {
-        let mut settings = Settings::new("http://127.0.0.1:8801", "data-plane");
-        settings.shared.rate_limits = false;
-        settings.webhooks.0.allow_loopback = true;
-        let kek = Kek::new(&[7; 32]).unwrap();
-        let app = cp_server::app(db, Clock::system(), Random::system(), kek, settings);
-        cp_server::migrate(&app).await.unwrap();
-        licensing::keys::start::prepare(&app, None, None).await.unwrap();
-        let first = bootstrap(&app, Handover::Shown).await.unwrap();
-        let Some(First::Shown(token)) = first else { panic!("no token was made") };
-        let (router, token) = (server::router(&app), token.expose().to_owned());
-        let changes = AtomicU64::new(0);
-        let bench = Self { app, router, token, org: String::new(), changes };
+        let local = Local::open(db).await;
+        let token = local.token().await;
         let made = json!({"name": "Acme", "owner": "anna@acme.example"});
-        let made = bench.call(Method::POST, "/organizations", made).await;
+        let made = local.call(Method::POST, "/organizations", made).await;
         let org = format!("/organizations/{}", made["id"].as_str().unwrap());
         let link = json!({"provider": "auth0", "subject": "anna"});
         let user = made["owner_user_id"].as_str().unwrap();
-        bench.call(Method::POST, &format!("/users/{user}/auth-accounts"), link).await;
-        Self { org, ..bench }
+        local.call(Method::POST, &format!("/users/{user}/auth-accounts"), link).await;
+        Self { local, token, org, changes: AtomicU64::new(0) }
     }
 
     /// Deliveries per second of so many events at all endpoints, beside a bare client and whoami.
@@ -156,11 +121,11 @@ impl Bench {
                 "url": format!("http://{sink}/"), "types": ["organizations.update"],
                 "ordering": "none",
             });
-            self.call(Method::POST, &format!("{}/webhooks", self.org), body).await;
+            self.local.call(Method::POST, &format!("{}/webhooks", self.org), body).await;
         }
-        let (address, _whoami) = serve(self.router.clone()).await;
+        let (address, _whoami) = serve(self.local.router.clone()).await;
         let whoami = "/api/v1/users/whoami?provider=auth0&subject=anna";
-        let whoami = request("GET", whoami, &self.token);
+        let whoami = request("GET", whoami, &self.token, "");
         let deliveries = EVENTS * ENDPOINTS;
         let (mut bare, mut kept, mut ours) = (Vec::new(), Vec::new(), Vec::new());
         let (mut alone, mut beside) = (Vec::new(), Vec::new());
@@ -168,7 +133,7 @@ impl Bench {
             self.change().await;
             let began = Instant::now();
             let before = received.load(Ordering::Relaxed);
-            sending::settle(&self.app).await.unwrap();
+            sending::settle(&self.local.app).await.unwrap();
             ours.push(deliveries as f64 / began.elapsed().as_secs_f64());
             let sent = received.load(Ordering::Relaxed) - before;
             assert_eq!(sent, deliveries as u64, "a delivery was lost or repeated");
@@ -178,10 +143,10 @@ impl Bench {
             // Every event of a second round is due while whoami is measured.
             self.change().await;
             alone.push(load(address, &whoami, 16, ROUND).await);
-            let sent = tokio::spawn(deliver_during(self.app.clone(), ROUND));
+            let sent = tokio::spawn(deliver_during(self.local.app.clone(), ROUND));
             beside.push(load(address, &whoami, 16, ROUND).await);
             sent.await.unwrap();
-            sending::settle(&self.app).await.unwrap();
+            sending::settle(&self.local.app).await.unwrap();
         }
         row("webhooks, signed and logged / bare hyper, a connection each", bare, ours.clone());
         row("webhooks, signed and logged / bare hyper, kept connections", kept, ours);
@@ -193,14 +158,15 @@ impl Bench {
         for _ in 0..EVENTS {
             let n = self.changes.fetch_add(1, Ordering::Relaxed);
             let body = json!({"name": format!("Acme {n}")});
-            self.call(Method::PATCH, &self.org, body).await;
+            self.local.call(Method::PATCH, &self.org, body).await;
         }
-        while integrator::integrate(&self.app).await.unwrap() > 0 {}
+        while integrator::integrate(&self.local.app).await.unwrap() > 0 {}
     }
 
     /// Pages of 500 events.
     async fn pages(&self) {
-        let head = self.call(Method::GET, "/events", Value::Null).await["head"].as_i64().unwrap();
+        let head =
+            self.local.call(Method::GET, "/events", Value::Null).await["head"].as_i64().unwrap();
         let after = head - 1000;
         let path = format!("/events?after={after}&limit=500");
         let sql = "SELECT id, seq, action, at, organization_id, actor_kind, actor_id, actor_name,
@@ -208,15 +174,12 @@ impl Bench {
                           erased_at
                    FROM audit_events WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT 500";
         let select = async || {
-            let mut tx = self.app.db.read();
+            let mut tx = self.local.app.db.read();
             let rows: Vec<Row> = tx.q(sql).bind(after).bind(head).all().await.unwrap();
             assert_eq!(rows.len(), 500);
             assert!(serde_json::to_vec(&rows).unwrap().len() > 1000);
         };
-        let page = async || {
-            let (status, body) = self.send(Method::GET, &path, String::new()).await;
-            assert!(status == 200 && body.len() > 1000);
-        };
+        let page = async || self.local.ask(Method::GET, &path, &Value::Null, 200).await;
         let (mut bare, mut ours) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             bare.push(per_second(ROUND, select).await);
@@ -230,13 +193,15 @@ impl Bench {
         let mut tokens = Vec::new();
         for n in 0..READERS / 4 {
             let body = json!({"name": format!("reader {n}"), "permissions": ["audit:read"]});
-            let made = self.call(Method::POST, &format!("{}/service-tokens", self.org), body).await;
+            let made =
+                self.local.call(Method::POST, &format!("{}/service-tokens", self.org), body).await;
             tokens.push(made["token"].as_str().unwrap().to_owned());
         }
-        while integrator::integrate(&self.app).await.unwrap() > 0 {}
-        let placing = tokio::spawn(integrator::run(self.app.clone()));
-        let head = self.call(Method::GET, "/events", Value::Null).await["head"].as_i64().unwrap();
-        let (address, _serving) = self.serve().await;
+        while integrator::integrate(&self.local.app).await.unwrap() > 0 {}
+        let placing = tokio::spawn(integrator::run(self.local.app.clone()));
+        let head =
+            self.local.call(Method::GET, "/events", Value::Null).await["head"].as_i64().unwrap();
+        let (address, _serving) = serve(self.local.router.clone()).await;
         let path = format!("/api/v1{}/events?wait=25&after={head}", self.org);
         let mut delays = Vec::new();
         let mut growth = None;
@@ -244,7 +209,7 @@ impl Bench {
         let first = format!("/api/v1{}/events?after={head}", self.org);
         let waits = Arc::new(Barrier::new(READERS));
         let readers = (0..READERS).map(|n| {
-            let request = request("GET", &first, &tokens[n / 4]);
+            let request = request("GET", &first, &tokens[n / 4], "");
             tokio::spawn(reader(address, request, waits.clone()))
         });
         join_all(readers.collect::<Vec<_>>()).await;
@@ -254,7 +219,7 @@ impl Bench {
             let waits = Arc::new(Barrier::new(READERS + 1));
             let readers: Vec<_> = (0..READERS)
                 .map(|n| {
-                    let request = request("GET", &path, &tokens[n / 4]);
+                    let request = request("GET", &path, &tokens[n / 4], "");
                     tokio::spawn(reader(address, request, waits.clone()))
                 })
                 .collect();
@@ -266,7 +231,7 @@ impl Bench {
             assert_eq!(done, 0, "readers did not wait");
             let began = Instant::now();
             let n = self.changes.fetch_add(1, Ordering::Relaxed);
-            self.call(Method::PATCH, &self.org, json!({"name": format!("Acme {n}")})).await;
+            self.local.call(Method::PATCH, &self.org, json!({"name": format!("Acme {n}")})).await;
             let woken: Vec<f64> = join_all(readers)
                 .await
                 .into_iter()
@@ -285,31 +250,6 @@ impl Bench {
             growth.unwrap_or_default() / 1024.0
         );
         placing.abort();
-    }
-
-    async fn serve(&self) -> (SocketAddr, Serving) {
-        serve(self.router.clone()).await
-    }
-
-    async fn call(&self, method: Method, path: &str, body: Value) -> Value {
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        let (status, answer) = self.send(method, path, body).await;
-        assert!(status < 300, "{path}: {status} {}", String::from_utf8_lossy(&answer));
-        serde_json::from_slice(&answer).unwrap_or_default()
-    }
-
-    /// Calls as the command line does: without a network and without a token.
-    async fn send(&self, method: Method, path: &str, body: String) -> (u16, axum::body::Bytes) {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("/api/v1{path}"))
-            .header("content-type", "application/json")
-            .body(Body::from(body))
-            .unwrap();
-        request.extensions_mut().insert(Caller::system("bench"));
-        let response = self.router.clone().oneshot(request).await.unwrap();
-        let status = response.status().as_u16();
-        (status, axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap())
     }
 }
 
@@ -354,19 +294,12 @@ async fn client(sink: SocketAddr, size: usize, count: usize, keeps: bool) -> f64
 }
 
 /// Sends one request, and returns the time of its answer.
-async fn reader(address: SocketAddr, request: Vec<u8>, waits: Arc<Barrier>) -> Instant {
+async fn reader(address: SocketAddr, request: String, waits: Arc<Barrier>) -> Instant {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(&request).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
     waits.wait().await;
     let mut head = [0; 12];
     stream.read_exact(&mut head).await.unwrap();
     assert_eq!(&head, b"HTTP/1.1 200");
     Instant::now()
-}
-
-/// The memory of this process, in KiB.
-fn resident() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|text| text.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0.0)
 }

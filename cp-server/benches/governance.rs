@@ -12,14 +12,7 @@
 //! Measurements of one comparison are interleaved, and medians compared: machines drift.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot measure has nothing to say")]
 
-#[path = "measure/governed.rs"]
-mod governed;
-#[path = "measure/network.rs"]
-mod network;
-#[path = "measure/rounds.rs"]
-mod rounds;
-#[path = "measure/rows.rs"]
-mod rows;
+mod measure;
 
 use std::time::Duration;
 
@@ -28,19 +21,16 @@ use axum::body::Body;
 use axum::http::{Method, Request};
 use axum::routing::get;
 use chrono::{DateTime, TimeDelta, Utc};
-use cp_server::identity::bootstrap::{First, Handover, bootstrap};
-use cp_server::kernel::access::caller::Caller;
-use cp_server::kernel::clock::{Clock, Random};
 use cp_server::kernel::db::Db;
-use cp_server::kernel::secret::Kek;
-use cp_server::{App, Settings, licensing, server};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use self::governed::Governed;
-use self::network::{load, request, serve};
-use self::rounds::per_second;
-use self::rows::{median, row};
+use self::measure::connection::request;
+use self::measure::governed::Governed;
+use self::measure::local::{Local, on_each_database};
+use self::measure::network::{load, serve};
+use self::measure::rounds::per_second;
+use self::measure::rows::{median, row};
 
 const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_millis(700);
@@ -50,39 +40,24 @@ const CALLERS: usize = 16;
 const BATCH: usize = 1000;
 
 fn main() {
-    // `cargo test --benches` only wants to know that it builds and starts.
-    if std::env::args().any(|arg| arg == "--test") {
-        return;
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime.block_on(run());
+    on_each_database(measure);
 }
 
-async fn run() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = format!("sqlite:{}", folder.path().join("bench.db").display());
-    let mut benches = vec![("SQLite", Bench::new(Db::open(&file).await.unwrap()).await, None)];
-    #[expect(clippy::disallowed_methods, reason = "a benchmark has no configuration")]
-    if let Ok(url) = std::env::var("CP_BENCH_POSTGRES") {
-        benches.push(("PostgreSQL", Bench::new(Db::open(&url).await.unwrap()).await, None));
-    }
-    for (name, bench, _) in &benches {
-        println!("{name:<58} {:>12} {:>12} {:>7}", "limit/s", "ours/s", "ratio");
-        bench.effective().await;
-        bench.recording().await;
-        bench.allocations().await;
-    }
+async fn measure(name: &'static str, url: &str) {
+    let bench = Bench::new(Db::open(url).await.unwrap()).await;
+    println!("{name:<58} {:>12} {:>12} {:>7}", "limit/s", "ours/s", "ratio");
+    bench.effective().await;
+    bench.recording().await;
+    bench.allocations().await;
+    println!("{name:<58} {:>12} {:>12} {:>7}", "us, 10^3", "us, now", "ratio");
+    let mut first = None;
     for sizes in [0, 1_000, 100_000, 1_000_000].windows(2) {
-        for (name, bench, first) in &mut benches {
-            println!("{name:<58} {:>12} {:>12} {:>7}", "us, 10^3", "us, now", "ratio");
-            bench.events(sizes[0], sizes[1], first).await;
-        }
+        bench.events(sizes[0], sizes[1], &mut first).await;
     }
 }
 
 struct Bench {
-    app: App,
-    router: Router,
+    local: Local,
     token: String,
     /// The first groups of the organization, one below the other, and a person.
     upper: String,
@@ -93,65 +68,52 @@ struct Bench {
 
 impl Bench {
     async fn new(db: Db) -> Self {
-        let mut settings = Settings::new("http://127.0.0.1:8801", "data-plane");
-        settings.shared.rate_limits = false;
-        let kek = Kek::new(&[7; 32]).unwrap();
-        let app = cp_server::app(db, Clock::system(), Random::system(), kek, settings);
-        cp_server::migrate(&app).await.unwrap();
-        licensing::keys::start::prepare(&app, None, None).await.unwrap();
-        let first = bootstrap(&app, Handover::Shown).await.unwrap();
-        let Some(First::Shown(token)) = first else { panic!("no token was made") };
-        let router = server::router(&app);
-        let (start, token) = (app.clock.now(), token.expose().to_owned());
-        let text = || String::new();
-        let bench = Self { app, router, token, upper: text(), lower: text(), user: text(), start };
+        let local = Local::open(db).await;
+        let (start, token) = (local.app.clock.now(), local.token().await);
         let made = json!({"name": "Acme", "slug": "acme", "owner": "olga@acme.example"});
-        bench.call(Method::POST, "/organizations", made).await;
-        let upper = bench.id("/organizations/acme/groups", json!({"name": "A"})).await;
+        local.call(Method::POST, "/organizations", made).await;
+        let upper = local.create("/organizations/acme/groups", json!({"name": "A"})).await;
         let lower = json!({"name": "T", "parent_id": upper});
-        let lower = bench.id("/organizations/acme/groups", lower).await;
+        let lower = local.create("/organizations/acme/groups", lower).await;
         let seat = json!({"email": "anna@acme.example", "role": "member"});
-        let seat = bench.call(Method::POST, "/organizations/acme/memberships", seat).await;
+        let seat = local.call(Method::POST, "/organizations/acme/memberships", seat).await;
         let user = seat["user_id"].as_str().unwrap().to_owned();
-        let bench = Self { upper, lower, user, ..bench };
         for product in ["copilot", "small", "large"] {
             let path = format!("/organizations/acme/budgets/{product}");
             let body = json!({
                 "credits": 1_000_000_000, "cost_metric": format!("cost-{product}"),
                 "cost_unit": "usd", "cadence": "manual", "dimensions": ["model"],
             });
-            bench.call(Method::PUT, &path, body).await;
+            local.call(Method::PUT, &path, body).await;
             // The events of the measurements are as old as the 30 days that are asked.
-            let cycle = json!({"starts_at": bench.start - TimeDelta::days(31)});
-            bench.call(Method::POST, &format!("{path}/cycles"), cycle).await;
+            let cycle = json!({"starts_at": start - TimeDelta::days(31)});
+            local.call(Method::POST, &format!("{path}/cycles"), cycle).await;
         }
         let limit = json!({"metric": "checked", "quantity": 1_000_000_000});
-        bench.call(Method::PUT, "/organizations/acme/limits", limit).await;
-        bench
+        local.call(Method::PUT, "/organizations/acme/limits", limit).await;
+        Self { local, token, upper, lower, user, start }
     }
 
     async fn effective(&self) {
-        let governed = Governed::new(&self.app, "Governed").await;
-        let crowded = Governed::new(&self.app, "Crowded").await;
-        crowded.bind_others(&self.app).await;
+        let governed = Governed::new(&self.local.app, "Governed").await;
+        let crowded = Governed::new(&self.local.app, "Crowded").await;
+        crowded.bind_others(&self.local.app).await;
         let path = format!("/organizations/{}/effective?user={}", governed.org, governed.user);
         let whole = format!("/api/v1{path}");
-        let (address, stop) = serve(self.router.clone()).await;
-        let ask = request("GET", &whole, &self.token);
+        let (address, stop) = serve(self.local.router.clone()).await;
+        let ask = request("GET", &whole, &self.token, "");
         let (tag, body) = self.answer_of(&whole).await;
-        let poll = String::from_utf8(ask.clone()).unwrap();
-        let poll = poll.replace("\r\n\r\n", &format!("\r\nIf-None-Match: {tag}\r\n\r\n"));
-        let poll = poll.into_bytes();
+        let poll = ask.replace("\r\n\r\n", &format!("\r\nif-none-match: {tag}\r\n\r\n"));
         let bare = Router::new().route("/", get(move || std::future::ready(body.clone())));
         let (bare, stop_bare) = serve(bare).await;
-        let root = request("GET", "/", &self.token);
+        let root = request("GET", "/", &self.token, "");
 
         let (mut statements, mut answers) = (Vec::new(), Vec::new());
         let (mut limits, mut cached, mut unchanged) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            statements.push(per_second(ROUND, async || governed.read(&self.app).await).await);
+            statements.push(per_second(ROUND, async || governed.read(&self.local.app).await).await);
             let fresh = async || {
-                self.app.commits.advance();
+                self.local.app.commits.advance();
                 self.answer_of(&whole).await;
             };
             answers.push(per_second(ROUND, fresh).await);
@@ -167,8 +129,8 @@ impl Bench {
         row("effective answer, 304 / bare axum, same bytes", limits, unchanged);
         let (mut before, mut after) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            before.push(per_second(ROUND, async || governed.read(&self.app).await).await);
-            after.push(per_second(ROUND, async || crowded.read(&self.app).await).await);
+            before.push(per_second(ROUND, async || governed.read(&self.local.app).await).await);
+            after.push(per_second(ROUND, async || crowded.read(&self.local.app).await).await);
         }
         cost("the statement, 20,000 bindings of others / without", &mut before, &mut after);
         drop((stop, stop_bare));
@@ -194,20 +156,18 @@ impl Bench {
 
     /// Records a request of events, of the last 30 days when they have no instant.
     async fn record(&self, event: Value) {
-        let now = self.app.clock.now();
+        let now = self.local.app.clock.now();
         let events = (0..BATCH).map(|n| {
             let mut event = event.clone();
             event["quantity"] = json!(0.5);
-            event["idempotency_key"] = json!(self.app.random.uuid(now));
+            event["idempotency_key"] = json!(self.local.app.random.uuid(now));
             if event.get("observed_at").is_none() {
                 event["observed_at"] = json!(now - TimeDelta::microseconds(n as i64));
             }
             event
         });
         let events: Value = events.collect();
-        let (status, answer) =
-            self.send(Method::POST, "/organizations/acme/usage", events.to_string()).await;
-        assert!(status == 200, "{status} {answer}");
+        self.local.ask(Method::POST, "/organizations/acme/usage", &events, 200).await;
     }
 
     /// The check of a budget with ten allocations and with 10,000.
@@ -227,7 +187,7 @@ impl Bench {
                 "quantity": 0.000_001, "user_id": self.user, "group_id": self.lower,
                 "mode": "enforce",
             });
-            self.call(Method::POST, "/organizations/acme/usage", body).await;
+            self.local.call(Method::POST, "/organizations/acme/usage", body).await;
         };
         let (mut few, mut many) = (Vec::new(), Vec::new());
         let (mut few_enforced, mut many_enforced) = (Vec::new(), Vec::new());
@@ -251,12 +211,12 @@ impl Bench {
             format!("user:{}", self.user),
         ] {
             let body = json!({"scope": scope, "quantity": 1000});
-            self.call(Method::PUT, &path, body).await;
+            self.local.call(Method::PUT, &path, body).await;
         }
-        let (random, now) = (&self.app.random, self.app.clock.now());
+        let (random, now) = (&self.local.app.random, self.local.app.clock.now());
         let numbers: Vec<i64> = (4..count).collect();
         for chunk in numbers.chunks(500) {
-            let mut tx = self.app.db.begin().await.unwrap();
+            let mut tx = self.local.app.db.begin().await.unwrap();
             // Scopes of no group and no person: the columns for their foreign keys are null.
             let sql = "INSERT INTO usage_limits
                        (id, organization_id, scope_kind, scope_id, metric, unit, window_kind, period,
@@ -308,7 +268,7 @@ impl Bench {
     async fn fill(&self, from: usize, to: usize) {
         for n in (from / BATCH)..(to / BATCH) {
             let day = TimeDelta::days((n * 7 % 30) as i64) + TimeDelta::hours(1);
-            let now = self.app.clock.now();
+            let now = self.local.app.clock.now();
             for (metric, product) in [("checked", ""), ("cost-copilot", "copilot")] {
                 let events: Value = (0..BATCH)
                     .map(|one| {
@@ -316,7 +276,7 @@ impl Bench {
                         let at = self.start - at - TimeDelta::microseconds(one as i64 * 59_999);
                         let mut event = json!({
                             "metric": metric, "unit": "usd", "quantity": 1, "observed_at": at,
-                            "idempotency_key": self.app.random.uuid(now),
+                            "idempotency_key": self.local.app.random.uuid(now),
                             "dims": {"model": format!("m{}", one % 4)},
                         });
                         if metric == "checked" {
@@ -328,53 +288,22 @@ impl Bench {
                     })
                     .collect();
                 let path = "/organizations/acme/usage";
-                let (status, answer) = self.send(Method::POST, path, events.to_string()).await;
-                assert!(status == 200, "{status} {answer}");
+                self.local.ask(Method::POST, path, &events, 200).await;
             }
         }
     }
 
     /// Reads per second.
     async fn rate(&self, path: &str) -> f64 {
-        let once = async || {
-            let (status, answer) = self.send(Method::GET, path, String::new()).await;
-            assert_eq!(status, 200, "{answer}");
-        };
+        let once = async || self.local.ask(Method::GET, path, &Value::Null, 200).await;
         per_second(ROUND / 2, once).await
-    }
-
-    async fn id(&self, path: &str, body: Value) -> String {
-        self.call(Method::POST, path, body).await["id"].as_str().unwrap().to_owned()
-    }
-
-    async fn call(&self, method: Method, path: &str, body: Value) -> Value {
-        let (status, answer) = self.send(method, path, body.to_string()).await;
-        assert!(status < 300, "{path}: {status} {answer}");
-        answer
-    }
-
-    /// Calls as the command line does: without a network and without a token.
-    async fn send(&self, method: Method, path: &str, body: String) -> (u16, Value) {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("/api/v1{path}"))
-            .header("content-type", "application/json")
-            .body(Body::from(body))
-            .unwrap();
-        request.extensions_mut().insert(Caller::system("bench"));
-        let response = self.router.clone().oneshot(request).await.unwrap();
-        let status = response.status().as_u16();
-        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
-        // A large answer is not read here: that is the client's work.
-        let head = if body.len() > 8192 { &body[..0] } else { &body[..] };
-        (status, serde_json::from_slice(head).unwrap_or_default())
     }
 
     /// The entity tag and the body of an answer, without a network.
     async fn answer_of(&self, path: &str) -> (String, axum::body::Bytes) {
         let request = Request::get(path).header("authorization", format!("Bearer {}", self.token));
         let request = request.body(Body::empty()).unwrap();
-        let answer = self.router.clone().oneshot(request).await.unwrap();
+        let answer = self.local.router.clone().oneshot(request).await.unwrap();
         assert_eq!(answer.status(), 200);
         let tag = answer.headers()["etag"].to_str().unwrap().to_owned();
         (tag, axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap())

@@ -11,30 +11,22 @@
 //! Measurements of one comparison are interleaved, and medians compared: machines drift.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot measure has nothing to say")]
 
-#[path = "measure/rounds.rs"]
-mod rounds;
-#[path = "measure/rows.rs"]
-mod rows;
+mod measure;
 
 use std::cell::Cell;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use axum::http::{Method, Request};
+use axum::http::Method;
 use chrono::TimeDelta;
-use cp_server::kernel::access::caller::Caller;
-use cp_server::kernel::clock::{Clock, ManualClock, Random};
+use cp_server::kernel::clock::{Clock, ManualClock};
 use cp_server::kernel::db::Db;
-use cp_server::kernel::secret::Kek;
 use cp_server::licensing::keys::signer::{LocalKey, Signer};
-use cp_server::{App, Settings, licensing, server};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tower::ServiceExt;
 
-use self::rounds::per_second;
-use self::rows::{median, row};
+use self::measure::local::{Local, on_each_database, resident};
+use self::measure::rounds::per_second;
+use self::measure::rows::{median, row};
 
 const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_millis(500);
@@ -42,27 +34,13 @@ const ROUND: Duration = Duration::from_millis(500);
 const CLIENTS: u32 = 32;
 
 fn main() {
-    // `cargo test --benches` only wants to know that it builds and starts.
-    if std::env::args().any(|arg| arg == "--test") {
-        return;
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime.block_on(run());
+    on_each_database(measure);
 }
 
-async fn run() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = format!("sqlite:{}", folder.path().join("bench.db").display());
-    measure("SQLite", &file, None).await;
-    #[expect(clippy::disallowed_methods, reason = "a benchmark has no configuration")]
-    if let Ok(url) = std::env::var("CP_BENCH_POSTGRES") {
-        // One connection for each of the clients at once.
-        measure("PostgreSQL", &url, Some(CLIENTS + 1)).await;
-    }
-}
-
-async fn measure(name: &str, url: &str, pool: Option<u32>) {
-    let bench = Bench::new(Db::open_with(url, pool).await.unwrap()).await;
+async fn measure(name: &'static str, url: &str) {
+    // PostgreSQL has one connection for each of the clients at once.
+    let connections = (name == "PostgreSQL").then_some(CLIENTS + 1);
+    let bench = Bench::new(Db::open_with(url, connections).await.unwrap()).await;
     println!("{name:<58} {:>12} {:>12} {:>7}", "limit/s", "ours/s", "ratio");
     bench.beside_bare_statements().await;
     bench.contention().await;
@@ -85,17 +63,9 @@ async fn measure(name: &str, url: &str, pool: Option<u32>) {
     }
 }
 
-/// The memory of this process, in KiB.
-fn resident() -> String {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.map_or_else(|| "unknown".to_owned(), |text| text.trim().replace(" kB", ""))
-}
-
 struct Bench {
-    app: App,
+    local: Local,
     clock: ManualClock,
-    router: Router,
     org: String,
     license: String,
     next: Cell<u64>,
@@ -103,22 +73,14 @@ struct Bench {
 
 impl Bench {
     async fn new(db: Db) -> Self {
-        let mut settings = Settings::new("http://127.0.0.1:8801", "data-plane");
-        settings.shared.rate_limits = false;
-        let kek = Kek::new(&[7; 32]).unwrap();
         let (clock, hand) = Clock::manual(Clock::system().now());
-        let app = cp_server::app(db, clock, Random::system(), kek, settings);
-        cp_server::migrate(&app).await.unwrap();
-        licensing::keys::start::prepare(&app, None, None).await.unwrap();
-        let router = server::router(&app);
-        let license = String::new();
-        let next = Cell::new(0);
-        let bench = Self { app, clock: hand, router, org: String::new(), license, next };
-        let org = bench.call(Method::POST, "/organizations", json!({"name": "Acme"})).await;
-        let org = format!("/organizations/{}", org["id"].as_str().unwrap());
+        let local = Local::at(db, clock).await;
+        let org = local.create("/organizations", json!({"name": "Acme"})).await;
+        let org = format!("/organizations/{org}");
         let plan = json!({"plan_code": "team"});
-        bench.call(Method::POST, &format!("{org}/subscriptions"), plan).await;
-        let bench = Self { org, ..bench };
+        local.call(Method::POST, &format!("{org}/subscriptions"), plan).await;
+        let (license, next) = (String::new(), Cell::new(0));
+        let bench = Self { local, clock: hand, org, license, next };
         let pool = |cap: Value| json!({"kind": "floating", "cap": cap, "ttl_seconds": 2_678_400});
         let leasing = json!({
             "leasing": {"open": pool(json!(null)), "full": pool(json!(1)),
@@ -131,10 +93,8 @@ impl Bench {
     async fn licensed(&self, name: &str, license: Value) -> String {
         let deployment = json!({"name": name, "type": "cloud"});
         let path = format!("{}/deployments", self.org);
-        let deployment = self.call(Method::POST, &path, deployment).await;
-        let path = format!("/deployments/{}/licenses", deployment["id"].as_str().unwrap());
-        let license = self.call(Method::POST, &path, license).await;
-        license["id"].as_str().unwrap().to_owned()
+        let deployment = self.local.create(&path, deployment).await;
+        self.local.create(&format!("/deployments/{deployment}/licenses"), license).await
     }
 
     /// Clients that release their seat and claim it again: on one pool, and on a pool each.
@@ -159,8 +119,8 @@ impl Bench {
             let path = format!("/licenses/{license}/leases");
             let body = json!({"pool": "shared", "holder": {"id": format!("client-{n}")}});
             let turn = async || {
-                let lease = self.call(Method::POST, &path, body.clone()).await;
-                let lease = format!("/leases/{}", lease["id"].as_str().unwrap());
+                let lease = self.local.create(&path, body.clone()).await;
+                let lease = format!("/leases/{lease}");
                 self.call(Method::DELETE, &lease, json!(null)).await;
             };
             per_second(ROUND, turn).await
@@ -169,7 +129,7 @@ impl Bench {
     }
 
     async fn beside_bare_statements(&self) {
-        let mut tx = self.app.db.begin().await.unwrap();
+        let mut tx = self.local.app.db.begin().await.unwrap();
         let sql = "CREATE TABLE bare (n BIGINT PRIMARY KEY, holder TEXT, expires_at TEXT)";
         tx.q(sql).exec().await.unwrap();
         let sql = "CREATE TABLE bare_log (id TEXT PRIMARY KEY, holder TEXT, at TEXT)";
@@ -178,14 +138,12 @@ impl Bench {
             tx.q("INSERT INTO bare VALUES ($1, 'a', '0')").bind(n).exec().await.unwrap();
         }
         tx.commit().await.unwrap();
-        let full = self.claim("full").await.1;
+        let full = self.claim("full").await;
         let heartbeat = self.paced(full["id"].as_str().unwrap().parse().unwrap()).await;
         let (mut bare, mut ours) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             bare.push(per_second(ROUND, async || self.bare(true).await).await);
-            ours.push(
-                per_second(ROUND, async || assert_eq!(self.claim("open").await.0, 201)).await,
-            );
+            ours.push(per_second(ROUND, async || drop(self.claim("open").await)).await);
         }
         row("claim / bare conditional update and insert", bare, ours);
         let (mut bare, mut ours) = (Vec::new(), Vec::new());
@@ -201,9 +159,7 @@ impl Bench {
                 self.call(Method::GET, &license, json!(null)).await;
             };
             read.push(per_second(ROUND, get).await);
-            ours.push(
-                per_second(ROUND, async || assert_eq!(self.claim("full").await.0, 409)).await,
-            );
+            ours.push(per_second(ROUND, async || self.is_refused("full").await).await);
         }
         row("refusal of a full pool / the license", read, ours);
     }
@@ -243,7 +199,7 @@ impl Bench {
         let (mut limits, mut answers, mut validations) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             let whoami = async || {
-                self.app.commits.advance();
+                self.local.app.rights.advance(None);
                 let path = "/users/whoami?provider=auth0&subject=anna";
                 self.call(Method::GET, path, json!(null)).await;
             };
@@ -266,13 +222,13 @@ impl Bench {
     async fn bare(&self, inserts: bool) {
         let n = self.number();
         let row = i64::try_from(n % 1000).unwrap();
-        let mut tx = self.app.db.begin().await.unwrap();
+        let mut tx = self.local.app.db.begin().await.unwrap();
         let sql = "UPDATE bare SET holder = $2, expires_at = $3 WHERE n = $1 AND expires_at <= $3";
         let update = tx.q(sql).bind(row).bind(format!("holder-{n}"));
         update.bind(format!("{n:020}")).exec().await.unwrap();
         if inserts {
             let sql = "INSERT INTO bare_log VALUES ($1, $2, $3)";
-            let id = self.app.random.uuid(self.app.clock.now()).to_string();
+            let id = self.local.app.random.uuid(self.local.app.clock.now()).to_string();
             tx.q(sql).bind(id).bind("a").bind("b").exec().await.unwrap();
         }
         tx.commit().await.unwrap();
@@ -280,12 +236,12 @@ impl Bench {
 
     /// Fills the pool with live leases, without the API: the claims themselves are measured.
     async fn fill(&self, pool: &str, count: i64) {
-        let lease = self.claim(pool).await.1;
+        let lease = self.claim(pool).await;
         let lease: uuid::Uuid = lease["id"].as_str().unwrap().parse().unwrap();
-        let (random, now) = (&self.app.random, self.app.clock.now());
+        let (random, now) = (&self.local.app.random, self.local.app.clock.now());
         let numbers: Vec<i64> = (2..=count).collect();
         for chunk in numbers.chunks(500) {
-            let mut tx = self.app.db.begin().await.unwrap();
+            let mut tx = self.local.app.db.begin().await.unwrap();
             let sql = "INSERT INTO lease_seats
                        (pool_id, n, lease_id, holder, holder_kind, label, meta, acquired_at,
                         heartbeat_at, ttl_seconds, expires_at, overage, free_at, organization_id,
@@ -300,7 +256,7 @@ impl Bench {
             insert.and(") AS v WHERE s.lease_id = ?", lease).exec().await.unwrap();
             tx.commit().await.unwrap();
         }
-        let mut tx = self.app.db.begin().await.unwrap();
+        let mut tx = self.local.app.db.begin().await.unwrap();
         let sql = "UPDATE lease_pools SET allocated = $2
                    WHERE id = (SELECT pool_id FROM lease_seats WHERE lease_id = $1)";
         tx.q(sql).bind(lease).bind(count).exec().await.unwrap();
@@ -311,7 +267,7 @@ impl Bench {
     async fn at_size(&self, pool: &str, count: i64) -> [f64; 3] {
         let sql = "SELECT lease_id FROM lease_seats s JOIN lease_pools p ON p.id = s.pool_id
                    WHERE p.name = $1 AND s.n = $2";
-        let mut tx = self.app.db.read();
+        let mut tx = self.local.app.db.read();
         let middle: Option<uuid::Uuid> =
             tx.q(sql).bind(pool).bind(count / 2).value().await.unwrap();
         drop(tx);
@@ -320,19 +276,18 @@ impl Bench {
         for _ in 0..ROUNDS {
             let claim = async || {
                 self.call(Method::DELETE, &self.first(pool).await, json!(null)).await;
-                assert_eq!(self.claim(pool).await.0, 201);
+                self.claim(pool).await;
             };
             rates[0].push(per_second(ROUND, claim).await);
             rates[1].push(per_second(ROUND, async || self.beat(&path).await).await);
-            rates[2]
-                .push(per_second(ROUND, async || assert_eq!(self.claim(pool).await.0, 409)).await);
+            rates[2].push(per_second(ROUND, async || self.is_refused(pool).await).await);
         }
         rates.map(|mut rates| median(&mut rates))
     }
 
     /// The path of a lease that now has a ttl of a minute, and its end.
     async fn paced(&self, lease: uuid::Uuid) -> String {
-        let mut tx = self.app.db.begin().await.unwrap();
+        let mut tx = self.local.app.db.begin().await.unwrap();
         let sql = "UPDATE lease_seats SET ttl_seconds = 60 WHERE lease_id = $1";
         tx.q(sql).bind(lease).exec().await.unwrap();
         tx.commit().await.unwrap();
@@ -343,7 +298,8 @@ impl Bench {
     async fn first(&self, pool: &str) -> String {
         let sql = "SELECT lease_id FROM lease_seats s JOIN lease_pools p ON p.id = s.pool_id
                    WHERE p.name = $1 AND s.n = 1";
-        let lease: Option<uuid::Uuid> = self.app.db.read().q(sql).bind(pool).value().await.unwrap();
+        let lease: Option<uuid::Uuid> =
+            self.local.app.db.read().q(sql).bind(pool).value().await.unwrap();
         format!("/leases/{}", lease.unwrap())
     }
 
@@ -351,11 +307,20 @@ impl Bench {
         self.next.replace(self.next.get() + 1)
     }
 
-    async fn claim(&self, pool: &str) -> (u16, Value) {
+    fn claims(&self) -> (String, Value) {
         let path = format!("/licenses/{}/leases", self.license);
-        let holder = json!({"id": format!("holder-{}", self.number())});
+        (path, json!({"id": format!("holder-{}", self.number())}))
+    }
+
+    async fn claim(&self, pool: &str) -> Value {
+        let (path, holder) = self.claims();
+        self.call(Method::POST, &path, json!({"pool": pool, "holder": holder})).await
+    }
+
+    async fn is_refused(&self, pool: &str) {
+        let (path, holder) = self.claims();
         let body = json!({"pool": pool, "holder": holder});
-        send(&self.router, Method::POST, &path, body.to_string()).await
+        self.local.ask(Method::POST, &path, &body, 409).await;
     }
 
     async fn beat(&self, path: &str) {
@@ -365,24 +330,6 @@ impl Bench {
     }
 
     async fn call(&self, method: Method, path: &str, body: Value) -> Value {
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        let (status, answer) = send(&self.router, method, path, body).await;
-        assert!(status < 300, "{path}: {status} {answer}");
-        answer
+        self.local.call(method, path, body).await
     }
-}
-
-/// Calls as the command line does: without a network and without a token.
-async fn send(router: &Router, method: Method, path: &str, body: String) -> (u16, Value) {
-    let mut request = Request::builder()
-        .method(method)
-        .uri(format!("/api/v1{path}"))
-        .header("content-type", "application/json")
-        .body(Body::from(body))
-        .unwrap();
-    request.extensions_mut().insert(Caller::system("bench"));
-    let response = router.clone().oneshot(request).await.unwrap();
-    let status = response.status().as_u16();
-    let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
-    (status, serde_json::from_slice(&body).unwrap_or_default())
 }

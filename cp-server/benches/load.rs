@@ -7,11 +7,9 @@
 //! do the same to a peer that closes every connection at once.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot measure has nothing to say")]
 
-#[path = "measure/process.rs"]
-mod process;
+mod measure;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -22,15 +20,16 @@ use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 use tokio::time::interval;
 
-use self::process::{Connection, Process, request};
+use self::measure::local::is_test;
+use self::measure::network::rate;
+use self::measure::process::{Process, request};
 
 const CALLERS: usize = 8;
 const ROUND: Duration = Duration::from_secs(3);
 const PASSES: usize = 5;
 
 fn main() {
-    // `cargo test --benches` only wants to know that it builds and starts.
-    if std::env::args().any(|arg| arg == "--test") {
+    if is_test() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -216,19 +215,7 @@ fn fill(server: &Process) {
 /// whoami a second, of so many callers on a connection each.
 fn whoami(server: &Process) -> f64 {
     let ask = request("GET", "/api/v1/users/whoami?provider=auth0&subject=anna", "");
-    let (answered, started) = (AtomicU64::new(0), Instant::now());
-    std::thread::scope(|scope| {
-        for _ in 0..CALLERS {
-            scope.spawn(|| {
-                let mut connection = Connection::to(server.address);
-                while started.elapsed() < ROUND {
-                    assert_eq!(connection.ask(&ask).0, 200);
-                    answered.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
-    });
-    answered.into_inner() as f64 / started.elapsed().as_secs_f64()
+    rate(server.address, &ask, CALLERS, ROUND)
 }
 
 /// Returns what the process has in memory, in MiB.

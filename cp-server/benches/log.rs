@@ -8,38 +8,34 @@
 //! size of the log.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot measure has nothing to say")]
 
-#[path = "measure/rounds.rs"]
-mod rounds;
-#[path = "measure/rows.rs"]
-mod rows;
+mod measure;
 
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use cp_server::App;
 use cp_server::audit::{Log, checkpoints, integrator, stored_hashes, verify};
 use cp_server::kernel::access::caller::CallerKind;
 use cp_server::kernel::access::ids::AuditEventId;
 use cp_server::kernel::app::Part;
-use cp_server::kernel::clock::{Clock, Random};
 use cp_server::kernel::db::{Db, readonly};
 use cp_server::kernel::journal::canonical::Text;
 use cp_server::kernel::journal::leaf::{Event, LeafFacts, Source};
 use cp_server::kernel::journal::store;
-use cp_server::kernel::secret::{Kek, sha256};
-use cp_server::{App, Settings};
+use cp_server::kernel::secret::sha256;
 use serde_json::json;
 use tlog_tiles::{node_hash, record_hash};
 use uuid::Uuid;
 
-use self::rounds::per_second;
-use self::rows::row;
+use self::measure::local::{Local, is_test};
+use self::measure::rounds::per_second;
+use self::measure::rows::row;
 
 const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_millis(500);
 
 fn main() {
-    // `cargo test --benches` only wants to know that it builds and starts.
-    if std::env::args().any(|arg| arg == "--test") {
+    if is_test() {
         return;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
@@ -60,12 +56,7 @@ fn main() {
 }
 
 async fn open(url: &str) -> App {
-    let db = Db::open(url).await.unwrap();
-    let kek = Kek::new(&[7; 32]).unwrap();
-    let settings = Settings::new("http://127.0.0.1:8801", "data-plane");
-    let app = cp_server::app(db, Clock::system(), Random::system(), kek, settings);
-    cp_server::migrate(&app).await.unwrap();
-    app
+    Local::open(Db::open(url).await.unwrap()).await.app
 }
 
 /// A change is a row, its event, and a commit.

@@ -7,10 +7,7 @@
 //! Measurements of one comparison are interleaved, and medians compared: machines drift.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot measure has nothing to say")]
 
-#[path = "measure/network.rs"]
-mod network;
-#[path = "measure/rows.rs"]
-mod rows;
+mod measure;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,29 +16,27 @@ use axum::Router;
 use axum::routing::get;
 use chrono::{DateTime, Utc};
 use cp_server::client::Client;
-use cp_server::identity::bootstrap::{First, Handover, bootstrap};
 use cp_server::kernel::access::caller::Caller;
 use cp_server::kernel::app::Part;
-use cp_server::kernel::clock::{Clock, Random};
 use cp_server::kernel::db::Db;
 use cp_server::kernel::http::cx::Cx;
-use cp_server::kernel::secret::Kek;
 use cp_server::licensing::ids::LicenseId;
 use cp_server::licensing::issuance::{self, LicenseFacts, NewBundle};
 use cp_server::licensing::keys::signer::{LocalKey, Signer};
 use cp_server::licensing::status_lists::StatusLists;
-use cp_server::{App, Settings, licensing, server};
+use cp_server::{App, server};
 use serde_json::{Map, Value, json};
 
-use self::network::{load, request, serve};
-use self::rows::row;
+use self::measure::connection::request;
+use self::measure::local::{Local, is_test};
+use self::measure::network::{load, serve};
+use self::measure::rows::row;
 
 const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_millis(700);
 
 fn main() {
-    // `cargo test --benches` only wants to know that it builds and starts.
-    if std::env::args().any(|arg| arg == "--test") {
+    if is_test() {
         return;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
@@ -79,11 +74,13 @@ async fn over_http(world: &World) {
     let (bare, _bare) = serve(bare).await;
     let token = world.token.clone();
 
-    let whoami = request("GET", "/api/v1/users/whoami?provider=auth0&subject=auth0%7Canna", &token);
-    let jwks = request("GET", "/api/v1/.well-known/jwks.json", &token);
-    let issue = request("POST", &format!("/api/v1/licenses/{}/bundles", world.license), &token);
-    let root = request("GET", "/", &token);
-    let list = request("GET", &world.status_list().await, &token);
+    let whoami =
+        request("GET", "/api/v1/users/whoami?provider=auth0&subject=auth0%7Canna", &token, "");
+    let jwks = request("GET", "/api/v1/.well-known/jwks.json", &token, "");
+    let issue =
+        request("POST", &format!("/api/v1/licenses/{}/bundles", world.license), &token, "{}");
+    let root = request("GET", "/", &token, "");
+    let list = request("GET", &world.status_list().await, &token, "");
 
     let (mut limits, mut answers, mut documents) = (Vec::new(), Vec::new(), Vec::new());
     let mut lists = Vec::new();
@@ -120,16 +117,11 @@ struct World {
 impl World {
     async fn new(path: &std::path::Path) -> Self {
         let db = Db::open(&format!("sqlite:{}", path.display())).await.unwrap();
-        let settings = Settings::new("http://127.0.0.1:8801", "data-plane");
-        let kek = Kek::new(&[7; 32]).unwrap();
-        let app = cp_server::app(db, Clock::system(), Random::system(), kek, settings);
-        cp_server::migrate(&app).await.unwrap();
-        licensing::keys::start::prepare(&app, None, None).await.unwrap();
-        let first = bootstrap(&app, Handover::Shown).await.unwrap();
-        let Some(First::Shown(token)) = first else { panic!("no token was made") };
+        let local = Local::open(db).await;
+        let (token, app) = (local.token().await, local.app);
         let client = Client::local(app.clone());
         let license = fill(&client).await;
-        Self { app, client, token: token.expose().to_owned(), license }
+        Self { app, client, token, license }
     }
 
     async fn facts(&self) -> (LicenseFacts, DateTime<Utc>) {

@@ -9,30 +9,21 @@
 //! Measurements of one comparison are interleaved, and medians compared: machines drift.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot measure has nothing to say")]
 
-#[path = "measure/rounds.rs"]
-mod rounds;
-#[path = "measure/rows.rs"]
-mod rows;
+mod measure;
 
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use axum::http::{Method, Request};
+use axum::http::Method;
 use chrono::{DateTime, TimeDelta, Utc};
-use cp_server::kernel::access::caller::Caller;
 use cp_server::kernel::access::ids::OrganizationId;
-use cp_server::kernel::clock::{Clock, Random};
 use cp_server::kernel::db::Db;
 use cp_server::kernel::db::record::Object;
-use cp_server::kernel::secret::Kek;
 use cp_server::metering::ids::UsageEventId;
-use cp_server::{App, Settings, licensing, server};
 use serde_json::{Value, json};
-use tower::ServiceExt;
 
-use self::rounds::per_second;
-use self::rows::{median, row};
+use self::measure::local::{Local, on_each_database};
+use self::measure::rounds::per_second;
+use self::measure::rows::{median, row};
 
 const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_millis(700);
@@ -40,22 +31,7 @@ const ROUND: Duration = Duration::from_millis(700);
 const CHUNK: usize = 100;
 
 fn main() {
-    // `cargo test --benches` only wants to know that it builds and starts.
-    if std::env::args().any(|arg| arg == "--test") {
-        return;
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime.block_on(run());
-}
-
-async fn run() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = format!("sqlite:{}", folder.path().join("bench.db").display());
-    measure("SQLite", &file).await;
-    #[expect(clippy::disallowed_methods, reason = "a benchmark has no configuration")]
-    if let Ok(url) = std::env::var("CP_BENCH_POSTGRES") {
-        measure("PostgreSQL", &url).await;
-    }
+    on_each_database(measure);
 }
 
 async fn measure(name: &str, url: &str) {
@@ -87,8 +63,7 @@ enum Of {
 }
 
 struct Bench {
-    app: App,
-    router: Router,
+    local: Local,
     org: OrganizationId,
     /// An organization for rows that are not counted.
     other: OrganizationId,
@@ -101,44 +76,27 @@ struct Bench {
 
 impl Bench {
     async fn new(db: Db) -> Self {
-        let settings = Settings::new("http://127.0.0.1:8801", "data-plane");
-        let kek = Kek::new(&[7; 32]).unwrap();
-        let app = cp_server::app(db, Clock::system(), Random::system(), kek, settings);
-        cp_server::migrate(&app).await.unwrap();
-        licensing::keys::start::prepare(&app, None, None).await.unwrap();
-        let router = server::router(&app);
-        let call = async |method: Method, path: String, body: Value| {
-            let (status, answer) = send(&router, method, &path, body.to_string()).await;
-            assert!(status < 300, "{path}: {status} {answer}");
-            answer
-        };
-        let mut orgs = Vec::new();
-        for slug in ["acme", "globex"] {
-            let made = json!({"name": slug, "slug": slug});
-            let made = call(Method::POST, "/organizations".into(), made).await;
-            orgs.push(made["id"].as_str().unwrap().parse().unwrap());
-        }
+        let local = Local::open(db).await;
+        let org = local.create("/organizations", json!({"name": "Acme", "slug": "acme"})).await;
+        let other = local.create("/organizations", json!({"name": "Globex"})).await;
         let project = json!({"name": "Apollo"});
-        let project = call(Method::POST, "/organizations/acme/projects".into(), project).await;
+        let project = local.create("/organizations/acme/projects", project).await;
         let limit = json!({"metric": "checked", "quantity": 1_000_000_000});
-        call(Method::PUT, "/organizations/acme/limits".into(), limit).await;
-        let project = project["id"].as_str().unwrap().to_owned();
-        let (groups, mut group) = ("/organizations/acme/groups", json!({"id": null}));
-        for name in ["A", "T"] {
-            let below = json!({"name": name, "parent_id": group["id"]});
-            group = call(Method::POST, groups.into(), below).await;
-        }
+        local.call(Method::PUT, "/organizations/acme/limits", limit).await;
+        let upper = local.create("/organizations/acme/groups", json!({"name": "A"})).await;
+        let lower = json!({"name": "T", "parent_id": upper});
+        let group = local.create("/organizations/acme/groups", lower).await;
         let seat = json!({"email": "anna@acme.example", "role": "member"});
-        let seat = call(Method::POST, "/organizations/acme/memberships".into(), seat).await;
+        let seat = local.call(Method::POST, "/organizations/acme/memberships", seat).await;
+        let user = seat["user_id"].as_str().unwrap().to_owned();
         let budget = "/organizations/acme/budgets/copilot";
         let credits =
             json!({"credits": 1_000_000_000, "cost_metric": "tokens", "cost_unit": "token"});
-        call(Method::PUT, budget.into(), credits).await;
-        call(Method::POST, format!("{budget}/cycles"), json!({})).await;
-        let start = app.clock.now();
-        let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let (group, user) = (text(&group["id"]), text(&seat["user_id"]));
-        Self { app, router, org: orgs[0], other: orgs[1], project, group, user, start }
+        local.call(Method::PUT, budget, credits).await;
+        local.call(Method::POST, &format!("{budget}/cycles"), json!({})).await;
+        let (org, other) = (org.parse().unwrap(), other.parse().unwrap());
+        let start = local.app.clock.now();
+        Self { local, org, other, project, group, user, start }
     }
 
     /// Events per second, in requests of so many.
@@ -159,8 +117,8 @@ impl Bench {
     }
 
     async fn insert(&self, size: usize) {
-        let (random, now) = (&self.app.random, self.app.clock.now());
-        let mut tx = self.app.db.begin().await.unwrap();
+        let (random, now) = (&self.local.app.random, self.local.app.clock.now());
+        let mut tx = self.local.app.db.begin().await.unwrap();
         let rows: Vec<_> = (0..size).map(|n| now + TimeDelta::microseconds(n as i64)).collect();
         for chunk in rows.chunks(CHUNK) {
             let sql = "INSERT INTO usage_events
@@ -189,12 +147,12 @@ impl Bench {
     }
 
     async fn record(&self, size: usize, of: Of) {
-        let now = self.app.clock.now();
+        let now = self.local.app.clock.now();
         let events = (0..size).map(|n| {
             let at = now + TimeDelta::microseconds(n as i64);
             json!({
                 "metric": "tokens", "unit": "token", "quantity": 1.5, "observed_at": at,
-                "idempotency_key": self.app.random.uuid(at),
+                "idempotency_key": self.local.app.random.uuid(at),
                 "project_id": (of == Of::Project).then_some(&self.project),
                 "product": (of == Of::Everything).then_some("copilot"),
                 "group_id": (of == Of::Everything).then_some(&self.group),
@@ -205,11 +163,12 @@ impl Bench {
     }
 
     async fn post(&self, mut events: Vec<Value>) {
-        let count = events.len();
-        let body = if count == 1 { events.remove(0) } else { events.into() };
+        let (body, status) = match events.len() {
+            1 => (events.remove(0), 201),
+            _ => (events.into(), 200),
+        };
         let path = format!("/organizations/{}/usage", self.org);
-        let (status, answer) = send(&self.router, Method::POST, &path, body.to_string()).await;
-        assert!(status == 201 || answer["recorded"] == count, "{answer}");
+        self.local.ask(Method::POST, &path, &body, status).await;
     }
 
     /// Adds events, spread over the 30 days before the start, until there are so many.
@@ -243,36 +202,9 @@ impl Bench {
     async fn time(&self, path: &str) -> f64 {
         let mut rates = Vec::new();
         for _ in 0..ROUNDS {
-            let once = async || {
-                let (status, answer) = send(&self.router, Method::GET, path, String::new()).await;
-                assert_eq!(status, 200, "{answer}");
-            };
+            let once = async || self.local.ask(Method::GET, path, &Value::Null, 200).await;
             rates.push(per_second(ROUND, once).await);
         }
         1e6 / median(&mut rates)
     }
-}
-
-/// Calls as the command line does: without a network and without a token.
-async fn send(router: &Router, method: Method, path: &str, body: String) -> (u16, Value) {
-    let mut request = Request::builder()
-        .method(method)
-        .uri(format!("/api/v1{path}"))
-        .header("content-type", "application/json")
-        .body(Body::from(body))
-        .unwrap();
-    request.extensions_mut().insert(Caller::system("bench"));
-    let response = router.clone().oneshot(request).await.unwrap();
-    let status = response.status().as_u16();
-    let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
-    // A large answer is not read here: that is the client's work.
-    let head = if body.len() > 4096 { &body[..0] } else { &body[..] };
-    (status, serde_json::from_slice(head).unwrap_or_else(|_| json!({"recorded": count(&body)})))
-}
-
-/// What the answer to a batch says first.
-fn count(body: &[u8]) -> usize {
-    let text = String::from_utf8_lossy(&body[..body.len().min(64)]).into_owned();
-    let digits = text.strip_prefix(r#"{"recorded":"#).unwrap_or_default();
-    digits.split(',').next().and_then(|n| n.parse().ok()).unwrap_or(0)
 }

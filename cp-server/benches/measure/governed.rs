@@ -6,14 +6,14 @@ use cp_server::governance::bindings::kinds::BindingKind;
 use cp_server::governance::effective::facts::{self, Question};
 use serde_json::{Value, json};
 
-pub(super) struct Governed {
-    pub(super) org: String,
-    pub(super) user: String,
+pub(crate) struct Governed {
+    pub(crate) org: String,
+    pub(crate) user: String,
     question: Question,
 }
 
 impl Governed {
-    pub(super) async fn new(app: &App, name: &str) -> Self {
+    pub(crate) async fn new(app: &App, name: &str) -> Self {
         let client = Client::local(app.clone());
         let call = async |name: &str, args: Value| {
             let args = args.as_object().cloned().unwrap();
@@ -57,13 +57,13 @@ impl Governed {
         Self { org, user, question }
     }
 
-    pub(super) async fn read(&self, app: &App) {
+    pub(crate) async fn read(&self, app: &App) {
         let facts = facts::read(&mut app.db.read(), &self.question).await.unwrap().unwrap();
         assert_eq!(facts.bindings.len(), 2000);
     }
 
     /// Adds ten bindings of others for each of the person's: copies at scopes that do not reach it.
-    pub(super) async fn bind_others(&self, app: &App) {
+    pub(crate) async fn bind_others(&self, app: &App) {
         let organization: uuid::Uuid = self.org.parse().unwrap();
         let ids: Vec<(uuid::Uuid,)> = app
             .db

@@ -1,23 +1,25 @@
-//! A server in its own process, and a client that asks it over one connection at a time.
+//! A server in its own process.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
+use super::connection::{self, Connection};
+
 /// The superadmin's token of a server that [`Process::serve`] starts.
-pub(super) const TOKEN: &str = "bootstrap-token-of-the-load";
+pub(crate) const TOKEN: &str = "bootstrap-token-of-the-load";
 
 /// A server, which ends when this is dropped.
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Child,
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Process {
     /// Starts `cp-server serve` with its database in this folder, or where the variables say.
-    pub(super) fn serve(folder: &std::path::Path, variables: &[(&str, &str)]) -> Self {
+    pub(crate) fn serve(folder: &std::path::Path, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cp-server"));
         command
             .arg("serve")
@@ -30,7 +32,7 @@ impl Process {
     }
 
     /// Starts a server that writes `address=` and its address to standard error.
-    pub(super) fn start(mut command: Command) -> Self {
+    pub(crate) fn start(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
@@ -43,13 +45,14 @@ impl Process {
     }
 
     /// Returns the status and the JSON of an answer.
-    pub(super) fn call(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+    pub(crate) fn call(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
         let body = body.map_or_else(String::new, |body| body.to_string());
-        let (status, text) = Connection::to(self.address).ask(&request(method, path, &body));
-        (status, serde_json::from_slice(&text).unwrap_or_default())
+        let mut connection = Connection::to(self.address);
+        let (status, text) = connection.ask(&request(method, path, &body));
+        (status, serde_json::from_slice(text).unwrap_or_default())
     }
 
-    pub(super) fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 }
@@ -61,45 +64,7 @@ impl Drop for Process {
     }
 }
 
-/// A connection that is kept open.
-pub(super) struct Connection(BufReader<TcpStream>);
-
-impl Connection {
-    pub(super) fn to(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self(BufReader::new(stream))
-    }
-
-    /// Returns the status and the body of an answer.
-    pub(super) fn ask(&mut self, request: &str) -> (u16, Vec<u8>) {
-        self.0.get_mut().write_all(request.as_bytes()).unwrap();
-        let (mut line, mut length, mut status) = (String::new(), 0, 0);
-        loop {
-            line.clear();
-            self.0.read_line(&mut line).unwrap();
-            if status == 0 {
-                status = line.split(' ').nth(1).unwrap().parse().unwrap();
-            }
-            if let Some(value) = line.strip_prefix("content-length: ") {
-                length = value.trim().parse().unwrap();
-            }
-            if line == "\r\n" {
-                break;
-            }
-        }
-        let mut body = vec![0; length];
-        if status != 304 {
-            self.0.read_exact(&mut body).unwrap();
-        }
-        (status, body)
-    }
-}
-
-pub(super) fn request(method: &str, path: &str, body: &str) -> String {
-    format!(
-        "{method} {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {TOKEN}\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    )
+/// A request with the superadmin's token.
+pub(crate) fn request(method: &str, path: &str, body: &str) -> String {
+    connection::request(method, path, TOKEN, body)
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// Calls for one round, and returns the calls per second.
-pub(super) async fn per_second(round: Duration, mut once: impl AsyncFnMut()) -> f64 {
+pub(crate) async fn per_second(round: Duration, mut once: impl AsyncFnMut()) -> f64 {
     let (started, mut n) = (Instant::now(), 0_u32);
     while started.elapsed() < round {
         once().await;
