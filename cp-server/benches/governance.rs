@@ -277,7 +277,7 @@ impl Bench {
                         let mut event = json!({
                             "metric": metric, "unit": "usd", "quantity": 1, "observed_at": at,
                             "idempotency_key": self.local.app.random.uuid(now),
-                            "dims": {"model": format!("m{}", one % 4)},
+                            "dims": {"model": format!("m{}", one / 30 % 4)},
                         });
                         if metric == "checked" {
                             event.as_object_mut().unwrap().remove("unit");

@@ -42,10 +42,10 @@ async fn measure(name: &'static str, url: &str) {
     let connections = (name == "PostgreSQL").then_some(CLIENTS + 1);
     let bench = Bench::new(Db::open_with(url, connections).await.unwrap()).await;
     println!("{name:<58} {:>12} {:>12} {:>7}", "limit/s", "ours/s", "ratio");
-    bench.beside_bare_statements().await;
-    bench.contention().await;
-    bench.beside_a_signature().await;
     bench.beside_whoami().await;
+    bench.beside_bare_statements().await;
+    bench.beside_a_signature().await;
+    bench.contention().await;
     let mut first = None;
     for (pool, count) in [("small", 1_000), ("large", 1_000_000)] {
         bench.fill(pool, count).await;

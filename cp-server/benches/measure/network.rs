@@ -22,6 +22,8 @@ impl Drop for Serving {
 pub(crate) async fn serve(router: Router) -> (SocketAddr, Serving) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    // Without this, each connection builds all routes.
+    let router = router.into_make_service();
     let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     (address, Serving(serving))
 }
