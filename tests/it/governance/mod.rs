@@ -5,6 +5,7 @@ mod endpoints;
 mod entitlements;
 mod guards;
 mod marketplace;
+mod plans;
 mod resources;
 mod tags;
 

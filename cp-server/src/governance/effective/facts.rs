@@ -154,7 +154,10 @@ macro_rules! no_whole {
 /// The statement. Its parameters: the organization 1, user 2, product 3, group 4, agent 5,
 /// project 6, workspace 7, resource 8, whether the answer has specs 9, and whether it has agents 10,
 /// connections 11, listings 12, guardrails 13, models 14 and features 15. 16 limits the resources.
-const SQL: &str = concat!(
+///
+/// `CROSS JOIN` is for SQLite, which then looks up the bindings of each level. In another order it reads
+/// all bindings of the organization.
+pub const SQL: &str = concat!(
     // The groups of the person, or the pinned one, with all groups above them.
     "WITH RECURSIVE own (id, parent_id) AS (
          SELECT g.id, g.parent_id FROM memberships m JOIN groups g ON g.id = m.group_id
@@ -188,9 +191,10 @@ const SQL: &str = concat!(
      bound AS (
          SELECT b.id, b.kind, b.subject, b.scope_kind, b.scope_id, b.effect, b.mandatory, b.value,
                 b.updated_at, b.resource_id
-         FROM levels JOIN bindings b ON b.organization_id = $1
-              AND b.scope_kind = levels.scope_kind AND b.scope_id = levels.scope_id
-         WHERE (b.product IN ('', $3) OR b.scope_kind = 'agent')
+         FROM levels CROSS JOIN bindings b
+         WHERE b.organization_id = $1
+           AND b.scope_kind = levels.scope_kind AND b.scope_id = levels.scope_id
+           AND (b.product IN ('', $3) OR b.scope_kind = 'agent')
            AND (b.kind = 'agent' AND $10 OR b.kind = 'connection' AND $11
                 OR b.kind = 'listing' AND $12 OR b.kind = 'guardrail' AND $13
                 OR b.kind = 'model' AND $14 OR b.kind = 'feature' AND $15)),
