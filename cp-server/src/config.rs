@@ -7,6 +7,7 @@ pub mod installation;
 pub mod mail;
 mod secret_file;
 mod secrets;
+pub mod signing_service;
 mod surface;
 mod unknown;
 mod values;
@@ -135,6 +136,9 @@ pub struct Config {
         conflicts_with = "signing_key_passphrase"
     )]
     pub signing_key_passphrase_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub signing_service: signing_service::SigningServiceConfig,
 
     /// The size of new signing keys: 2048, 3072 or 4096 bits.
     #[arg(long, env = "CP_SIGNING_KEY_BITS", default_value = "2048", value_parser = key_bits, global = true)]

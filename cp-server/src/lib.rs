@@ -144,6 +144,7 @@ pub fn app_with(
         admission: Box::new(tenancy::request_rates::RequestRates::default()),
     };
     let discoveries = Discoveries::new(&settings.identity.fetch);
+    let signers = SignerPool::start(settings.keys.service.is_some());
     App::new(
         on,
         vec![
@@ -171,7 +172,7 @@ pub fn app_with(
             Box::new(identity::whoami::Identities::default()),
             Box::new(governance::effective::EffectiveAnswers::default()),
             Box::new(Keyring::default()),
-            Box::new(SignerPool::start()),
+            Box::new(signers),
             Box::new(StatusLists::default()),
             Box::new(Refused::default()),
             Box::new(Skew::default()),

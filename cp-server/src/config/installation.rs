@@ -73,6 +73,7 @@ impl Config {
                 bits: self.signing_key_bits,
                 jwks_max_age: self.jwks_max_age,
                 rotate_after: self.key_rotation,
+                service: self.signing_service.service()?,
             },
             status: StatusSettings {
                 ttl: self.status_ttl,

@@ -104,7 +104,8 @@ impl Error {
         error
     }
 
-    fn unavailable_because(
+    /// Returns 503 with a cause, which the log contains and the response does not.
+    pub fn unavailable_because(
         detail: &'static str,
         retry_after: u32,
         cause: impl Into<anyhow::Error>,

@@ -178,7 +178,7 @@ async fn sign(cx: &mut Cx, subject: Subject, contents: FileContents) -> Result<S
     let on = app.clone();
     let text = SignerPool::of(app).run(move || {
         let signer = Keyring::of(&on).active()?;
-        compact(signer.as_ref(), LICENSE_FILE_TYP, &payload).map_err(Error::internal)
+        compact(signer.as_ref(), LICENSE_FILE_TYP, &payload)
     });
     text.await
 }

@@ -163,8 +163,7 @@ pub fn make(
         |e| Error::invalid("features", format!("`features` would be refused by data planes: {e}.")),
     )?;
     let key_id = signer.jwk().kid.clone();
-    let token =
-        signer::compact(signer.as_ref(), LICENSE_TOKEN_TYP, &payload).map_err(Error::internal)?;
+    let token = signer::compact(signer.as_ref(), LICENSE_TOKEN_TYP, &payload)?;
     let bundle_hash = hex(&sha256(token.as_bytes()));
     Ok(SignedBundle {
         license: facts.license_id,

@@ -1,17 +1,22 @@
 //! Signing keys: sealed in the database, and published as the JWKS.
 
+mod custody;
 pub mod import;
 pub mod keyring;
 mod pem;
 pub mod rekey;
 pub mod rotation;
+pub mod row;
+pub mod service;
 mod settings;
 pub mod signer;
 pub mod start;
 mod state;
 pub mod store;
+pub mod well_known;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::response::Response;
 use chrono::{DateTime, Utc};
@@ -19,10 +24,11 @@ use cp_contracts::{LICENSE_TOKEN_ALG, ProblemCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::row::KeyRow;
 pub use self::settings::KeySettings;
-use self::signer::{LocalKey, Signer};
+use self::signer::Signer;
 pub use self::state::KeyState;
-use self::store::{InitialState, KeyRow};
+use self::store::InitialState;
 use super::bundles::rows as bundles;
 use super::licenses::rows as licenses;
 use crate::kernel::access::caller::Scope;
@@ -85,19 +91,6 @@ crate::routes! {
     POST "/signing/rotate" KEYS_WRITE => rotate, own_transaction, reloads;
 }
 
-/// The same document at its RFC 8615 path.
-pub mod well_known {
-    use super::jwks;
-
-    crate::routes! {
-        /// The JWKS at the path of RFC 8615.
-        well_known:
-        /// Returns the public keys that verify license tokens (RFC 7517).
-        GET "/.well-known/jwks.json" PUBLIC => jwks, root
-        returns "application/jwk-set+json";
-    }
-}
-
 /// The public half and the state of a signing key.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SigningKey {
@@ -106,6 +99,8 @@ pub struct SigningKey {
     state: KeyState,
     algorithm: String,
     bits: i64,
+    /// The key's name at the signing service that has its private half; null for a key of this server.
+    service_key: Option<String>,
     /// The reason for the key's state.
     reason: Option<String>,
     created_at: DateTime<Utc>,
@@ -143,6 +138,7 @@ impl SigningKey {
             state: row.state,
             algorithm: row.algorithm,
             bits: row.bits,
+            service_key: row.service_key,
             reason: row.reason,
             created_at: row.created_at,
             published_at: row.published_at,
@@ -282,7 +278,7 @@ async fn create(cx: &mut Cx<Scope>, _: Platform, new: NewKey) -> Result<Created<
     cx.begin().await?;
     let state = if new.publish { KeyState::Published } else { KeyState::Staged };
     let initial = InitialState::in_state(state);
-    if !store::insert(&cx.app, &mut cx.tx, cx.now, &key, initial).await? {
+    if !store::insert(&cx.app, &mut cx.tx, cx.now, key.as_ref(), initial).await? {
         let known = store::find(&mut cx.tx, &kid).await?;
         let detail = format!("The key exists already; it is {}. Import another key.", known.state);
         return Err(Error::conflict(detail));
@@ -291,7 +287,7 @@ async fn create(cx: &mut Cx<Scope>, _: Platform, new: NewKey) -> Result<Created<
     Ok(Created(SigningKey::of(row, KeySettings::of(&cx.app))))
 }
 
-async fn make(cx: &mut Cx<Scope>, new: &NewKey) -> Result<LocalKey> {
+async fn make(cx: &mut Cx<Scope>, new: &NewKey) -> Result<Arc<dyn Signer>> {
     let Some(pem) = &new.pem else {
         let bits = new.bits.unwrap_or(KeySettings::of(&cx.app).bits);
         if !matches!(bits, 2048 | 3072 | 4096) {
@@ -299,7 +295,7 @@ async fn make(cx: &mut Cx<Scope>, new: &NewKey) -> Result<LocalKey> {
             return Err(Error::invalid("bits", detail));
         }
         cx.release();
-        return LocalKey::generated(bits).await.map_err(Error::internal);
+        return custody::make(&cx.app.clone(), bits).await;
     };
     if new.bits.is_some() {
         let detail = "`bits` must be absent with `pem`: an imported key has its own size.";
@@ -310,7 +306,7 @@ async fn make(cx: &mut Cx<Scope>, new: &NewKey) -> Result<LocalKey> {
     };
     let key = import::read_pem(pem.expose(), new.passphrase.as_ref()).map_err(refused)?;
     cx.release();
-    Ok(key)
+    Ok(Arc::new(key))
 }
 
 async fn read(cx: &mut Cx<Scope>, PlatformRow(kid): PlatformRow<KeyId>) -> Result<SigningKey> {
@@ -377,7 +373,7 @@ async fn compromise(
     let spare = spare(cx).await?;
     cx.begin().await?;
     cx.audit.reason = Some(what.reason.as_str().to_owned());
-    rotation::compromise(cx, kid.as_str(), what.reason.as_str(), &spare).await?;
+    rotation::compromise(cx, kid.as_str(), what.reason.as_str(), spare.as_ref()).await?;
     let row = store::find(&mut cx.tx, kid.as_str()).await?;
     detailed(cx, row).await
 }
@@ -387,12 +383,13 @@ async fn rotate(cx: &mut Cx<Scope>, _: Platform, how: Activation) -> Result<Sign
     let seen = store::active(&mut cx.tx).await?.map(|key| key.kid);
     let spare = spare(cx).await?;
     cx.begin().await?;
-    let row = rotation::rotate(cx, seen.as_deref(), emergency, &spare).await?;
+    let row = rotation::rotate(cx, seen.as_deref(), emergency, spare.as_ref()).await?;
     detailed(cx, row).await
 }
 
 /// Generates a key while no connection is held.
-async fn spare(cx: &mut Cx<Scope>) -> Result<LocalKey> {
+async fn spare(cx: &mut Cx<Scope>) -> Result<Arc<dyn Signer>> {
     cx.release();
-    LocalKey::generated(KeySettings::of(&cx.app).bits).await.map_err(Error::internal)
+    let app = cx.app.clone();
+    custody::make(&app, KeySettings::of(&app).bits).await
 }

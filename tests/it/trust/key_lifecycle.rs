@@ -41,7 +41,7 @@ async fn a_key_signs_only_after_every_data_plane_can_know_it(world: World) {
         made,
         json!({
             "kid": kid, "state": "published", "algorithm": "RS256", "bits": 2048,
-            "reason": null, "created_at": now(), "published_at": now(),
+            "service_key": null, "reason": null, "created_at": now(), "published_at": now(),
             "not_before": "2026-01-02T00:11:00Z", "activate_at": null, "activated_at": null,
             "retired_at": null,
         })

@@ -3,6 +3,7 @@
 mod files;
 mod key_lifecycle;
 mod list_plans;
+mod signing_service;
 mod soak;
 mod status_lists;
 mod usage_reports;

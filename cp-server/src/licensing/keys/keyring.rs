@@ -11,10 +11,12 @@ use axum::response::Response;
 use chrono::{DateTime, Utc};
 use cp_contracts::{Jwk, JwkSet};
 
+use super::custody;
+use super::row::KeyRow;
 use super::settings::KeySettings;
 use super::signer::Signer;
 use super::state::KeyState;
-use super::store::{self, KeyRow};
+use super::store;
 use crate::kernel::app::{App, Part, PartFuture};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Document;
@@ -114,7 +116,7 @@ impl Keyring {
             None => None,
             Some(row) => match &before.active {
                 Some(signer) if signer.jwk().kid == row.kid => Some(signer.clone()),
-                _ => Some(Arc::new(row.unseal(&app.kek)?) as Arc<dyn Signer>),
+                _ => Some(custody::open(app, row)?),
             },
         };
         // Sorted by kid and built from the rows alone: the same bytes on every replica.

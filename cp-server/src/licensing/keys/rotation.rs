@@ -6,14 +6,18 @@
 //! under one lock, and a unique index allows one active key. So any number of replicas and
 //! operators may rotate at once.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use cp_contracts::ProblemCode;
 use serde_json::json;
 
+use super::custody;
+use super::row::KeyRow;
 use super::settings::KeySettings;
-use super::signer::{LocalKey, Signer};
+use super::signer::Signer;
 use super::state::KeyState;
-use super::store::{self, InitialState, KeyRow};
+use super::store::{self, InitialState};
 use crate::kernel::access::caller::{Caller, Scope};
 use crate::kernel::app::{App, Part};
 use crate::kernel::effect::Effect;
@@ -84,7 +88,7 @@ pub async fn rotate(
     cx: &mut Cx<Scope>,
     seen: Option<&str>,
     emergency: Option<&str>,
-    spare: &LocalKey,
+    spare: &dyn Signer,
 ) -> Result<KeyRow> {
     kek::hold(&cx.app, &mut cx.tx).await?;
     let active = store::active(&mut cx.tx).await?.map(|key| key.kid);
@@ -102,7 +106,7 @@ pub async fn rotate(
 }
 
 /// Publishes a new key unless a successor exists.
-async fn publish_spare(cx: &mut Cx<Scope>, spare: &LocalKey) -> Result<bool> {
+async fn publish_spare(cx: &mut Cx<Scope>, spare: &dyn Signer) -> Result<bool> {
     if successor(cx).await?.is_some() {
         return Ok(false);
     }
@@ -145,7 +149,7 @@ pub async fn compromise(
     cx: &mut Cx<Scope>,
     kid: &str,
     reason: &str,
-    spare: &LocalKey,
+    spare: &dyn Signer,
 ) -> Result<u64> {
     kek::hold(&cx.app, &mut cx.tx).await?;
     let key = store::find(&mut cx.tx, kid).await?;
@@ -187,7 +191,7 @@ pub async fn tick(app: &App) -> anyhow::Result<()> {
     }
     // Before the lock, because a key needs some time.
     let spare = match due.contains(&Step::Publish) {
-        true => Some(LocalKey::generated(KeySettings::of(app).bits).await?),
+        true => spare(app).await,
         false => None,
     };
     let mut cx = app.change(Caller::system("key rotation")).await?;
@@ -198,7 +202,7 @@ pub async fn tick(app: &App) -> anyhow::Result<()> {
             Step::Retire(kid) => ("keys.retire", retire(&mut cx, &kid, None).await?.kid),
             Step::Activate(kid) => ("keys.activate", activate(&mut cx, &kid, None).await?.kid),
             Step::Publish => match &spare {
-                Some(spare) if publish_spare(&mut cx, spare).await? => {
+                Some(spare) if publish_spare(&mut cx, spare.as_ref()).await? => {
                     ("keys.create", spare.jwk().kid.clone())
                 }
                 _ => continue,
@@ -214,6 +218,12 @@ pub async fn tick(app: &App) -> anyhow::Result<()> {
     }
     cx.commit(Effect::Parts).await?;
     Ok(())
+}
+
+/// Makes a key. The other steps do not wait for a signing service that makes none.
+async fn spare(app: &App) -> Option<Arc<dyn Signer>> {
+    let made = custody::make(app, KeySettings::of(app).bits).await;
+    made.inspect_err(|error| tracing::error!("no key was made to be published: {error:#}")).ok()
 }
 
 async fn due(app: &App) -> Result<Vec<Step>> {

@@ -1,9 +1,12 @@
 //! The settings of signing keys.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::row::KeyRow;
+use super::service::SigningService;
 use super::state::KeyState;
-use super::store::KeyRow;
 use crate::kernel::app::Part;
 
 /// The settings of signing keys.
@@ -15,13 +18,20 @@ pub struct KeySettings {
     pub jwks_max_age: u32,
     /// The age at which a key is replaced by the next one; `None` for no automatic rotation.
     pub rotate_after: Option<TimeDelta>,
+    /// The signing service that makes and keeps new keys; `None` for keys in the database.
+    pub service: Option<Arc<SigningService>>,
 }
 
 impl Part for KeySettings {}
 
 impl Default for KeySettings {
     fn default() -> Self {
-        Self { bits: 2048, jwks_max_age: 300, rotate_after: Some(TimeDelta::days(90)) }
+        Self {
+            bits: 2048,
+            jwks_max_age: 300,
+            rotate_after: Some(TimeDelta::days(90)),
+            service: None,
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Signing: RSA keys in memory, and the threads that sign with them.
+//! Signing: RSA keys, and the threads that sign with them.
 //!
 //! # Design
 //! A signature costs a quarter of a millisecond of CPU. On the request threads it would delay every
@@ -25,11 +25,21 @@ use crate::kernel::app::Part;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::secret::sha256;
 
-/// Signs with one key: a key in memory, a KMS or a PKCS#11 token.
+/// Signs with one key: a key in memory, or a key at a signing service.
 pub trait Signer: Send + Sync {
-    /// Computes RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017, section 8.2.1) over the message.
-    fn sign(&self, message: &[u8]) -> anyhow::Result<Vec<u8>>;
+    /// Computes RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017, section 8.2.1) over the message. Blocks.
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>>;
     fn jwk(&self) -> &Jwk;
+    /// Returns what the database keeps of the private half.
+    fn kept(&self) -> Result<Kept>;
+}
+
+/// What the database keeps of a private half.
+pub enum Kept {
+    /// The key itself, as PKCS#8 DER.
+    Key(Zeroizing<Vec<u8>>),
+    /// The name of the key at the signing service, which has it.
+    Name(String),
 }
 
 /// An RSA key in this process's memory.
@@ -49,13 +59,6 @@ impl LocalKey {
         Self::new(KeyPair::generate(size).context("the key could not be generated")?)
     }
 
-    /// Generates a key outside of the request threads, which takes from a tenth of a second to some
-    /// seconds.
-    pub async fn generated(bits: u32) -> anyhow::Result<Self> {
-        let made = tokio::task::spawn_blocking(move || Self::generate(bits)).await;
-        made.map_err(|_| anyhow::anyhow!("the thread that generated the key panicked"))?
-    }
-
     /// Reads PKCS#8 DER, whose numbers aws-lc checks against each other.
     pub fn from_pkcs8(der: &[u8]) -> anyhow::Result<Self> {
         let pair = KeyPair::from_pkcs8(der);
@@ -66,60 +69,73 @@ impl LocalKey {
         let public = pair.public_key();
         let n = URL_SAFE_NO_PAD.encode(public.modulus().big_endian_without_leading_zero());
         let e = URL_SAFE_NO_PAD.encode(public.exponent().big_endian_without_leading_zero());
-        let mut jwk = Jwk::rs256("", n, e);
-        jwk.kid = URL_SAFE_NO_PAD.encode(sha256(jwk.thumbprint_input().as_bytes()));
-        let key = Self { pair, jwk };
-        key.self_test().context("the key failed its self-test and is refused")?;
+        let key = Self { pair, jwk: named(n, e) };
+        self_test(&key)?;
         Ok(key)
-    }
-
-    /// Refuses a key that a data plane cannot load, or whose signatures another library cannot
-    /// verify with the public half.
-    fn self_test(&self) -> anyhow::Result<()> {
-        let set = cp_contracts::JwkSet { keys: vec![self.jwk.clone()] };
-        dp_verifier::KeySet::from_json(&serde_json::to_vec(&set)?)
-            .map_err(|e| anyhow::anyhow!("data planes would refuse the key: {e}"))?;
-        let (n, e) = self.modulus_and_exponent();
-        let message = b"self-test";
-        ring::signature::RsaPublicKeyComponents { n, e }
-            .verify(&ring::signature::RSA_PKCS1_2048_8192_SHA256, message, &self.sign(message)?)
-            .map_err(|_| anyhow::anyhow!("the key's signature does not verify"))
     }
 
     pub fn to_pkcs8(&self) -> anyhow::Result<Zeroizing<Vec<u8>>> {
         let der: Pkcs8V1Der<'_> = self.pair.as_der().context("the key could not be encoded")?;
         Ok(Zeroizing::new(der.as_ref().to_vec()))
     }
-
-    pub fn bits(&self) -> u32 {
-        u32::try_from(self.pair.public_modulus_len() * 8).unwrap_or(u32::MAX)
-    }
-
-    pub fn modulus_and_exponent(&self) -> (Vec<u8>, Vec<u8>) {
-        let public = self.pair.public_key();
-        (
-            public.modulus().big_endian_without_leading_zero().to_vec(),
-            public.exponent().big_endian_without_leading_zero().to_vec(),
-        )
-    }
 }
 
 impl Signer for LocalKey {
-    fn sign(&self, message: &[u8]) -> anyhow::Result<Vec<u8>> {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>> {
         let mut signature = vec![0; self.pair.public_modulus_len()];
         self.pair
             .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature)
-            .context("the key could not sign")?;
+            .map_err(|_| Error::internal(anyhow::anyhow!("the key could not sign")))?;
         Ok(signature)
     }
 
     fn jwk(&self) -> &Jwk {
         &self.jwk
     }
+
+    fn kept(&self) -> Result<Kept> {
+        self.to_pkcs8().map(Kept::Key).map_err(Error::internal)
+    }
+}
+
+/// Returns the public key of these numbers, in base64url, with its RFC 7638 thumbprint as `kid`.
+pub(super) fn named(n: String, e: String) -> Jwk {
+    let mut jwk = Jwk::rs256("", n, e);
+    jwk.kid = URL_SAFE_NO_PAD.encode(sha256(jwk.thumbprint_input().as_bytes()));
+    jwk
+}
+
+/// Refuses a key that a data plane cannot load, or whose signatures another library cannot verify with
+/// the public half.
+pub(super) fn self_test(key: &dyn Signer) -> anyhow::Result<()> {
+    let set = cp_contracts::JwkSet { keys: vec![key.jwk().clone()] };
+    dp_verifier::KeySet::from_json(&serde_json::to_vec(&set)?)
+        .map_err(|e| anyhow::anyhow!("data planes would refuse the key: {e}"))?;
+    let message = b"self-test";
+    let signature = key.sign(message).context("the key failed its self-test and is refused")?;
+    anyhow::ensure!(
+        is_signature(key.jwk(), message, &signature)?,
+        "the key failed its self-test and is refused: its signature does not verify"
+    );
+    Ok(())
+}
+
+/// Returns whether the public key verifies the signature.
+pub(super) fn is_signature(jwk: &Jwk, message: &[u8], signature: &[u8]) -> anyhow::Result<bool> {
+    let (n, e) = modulus_and_exponent(jwk)?;
+    let key = ring::signature::RsaPublicKeyComponents { n, e };
+    let algorithm = &ring::signature::RSA_PKCS1_2048_8192_SHA256;
+    Ok(key.verify(algorithm, message, signature).is_ok())
+}
+
+/// Returns the numbers of a public key, big-endian.
+pub(super) fn modulus_and_exponent(jwk: &Jwk) -> anyhow::Result<(Vec<u8>, Vec<u8>)> {
+    let number = |text: &str| URL_SAFE_NO_PAD.decode(text).context("a number of the public key");
+    Ok((number(&jwk.n)?, number(&jwk.e)?))
 }
 
 /// Signs claims and returns their JWS compact serialization (RFC 7515, section 7.1).
-pub fn compact(signer: &dyn Signer, typ: &str, claims: &[u8]) -> anyhow::Result<String> {
+pub fn compact(signer: &dyn Signer, typ: &str, claims: &[u8]) -> Result<String> {
     let mut token = URL_SAFE_NO_PAD.encode(header(typ, signer.jwk()));
     token.push('.');
     URL_SAFE_NO_PAD.encode_string(claims, &mut token);
@@ -152,12 +168,16 @@ pub struct SignerPool {
 
 impl Part for SignerPool {}
 
+/// The signatures that a signing service makes at once.
+pub(super) const AT_ONCE: usize = 32;
 /// The maximum number of waiting signatures per thread: about half a second of work.
 const QUEUED: usize = 1024;
 
 impl SignerPool {
-    pub fn start() -> Self {
-        let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    /// Starts the threads. A thread waits while a signing service signs, so a service has more of them.
+    pub fn start(signs_elsewhere: bool) -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let threads = if signs_elsewhere { cores.max(AT_ONCE) } else { cores };
         let (queue, jobs) = sync_channel::<Job>(QUEUED * threads);
         let jobs = Arc::new(Mutex::new(jobs));
         for n in 0..threads {

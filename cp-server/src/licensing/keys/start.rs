@@ -7,9 +7,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::json;
 
 use super::pem;
-use super::signer::{LocalKey, Signer};
+use super::signer::Signer;
 use super::store::{self, InitialState};
-use super::{KeyState, import, rotation};
+use super::{KeyState, custody, import, rotation};
 use crate::kernel::access::caller::Caller;
 use crate::kernel::app::{App, Part};
 use crate::kernel::declaration::Happening;
@@ -44,9 +44,10 @@ pub async fn prepare(
     let active = store::active(&mut tx).await?;
     drop(tx);
     if active.is_none() {
-        let key = LocalKey::generated(KeySettings::of(app).bits).await?;
+        let key = custody::make(app, KeySettings::of(app).bits).await?;
         // When replicas start together, one of them creates the key.
-        insert_key(app, &key, InitialState::in_state(KeyState::Active), "keys.create").await?;
+        insert_key(app, key.as_ref(), InitialState::in_state(KeyState::Active), "keys.create")
+            .await?;
     }
     rotation::tick(app).await?;
     Keyring::of(app).refresh(app).await
@@ -105,7 +106,7 @@ pub async fn import_file(
 
 async fn insert_key(
     app: &App,
-    key: &LocalKey,
+    key: &dyn Signer,
     initial: InitialState,
     action: &'static str,
 ) -> anyhow::Result<()> {

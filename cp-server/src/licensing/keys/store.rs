@@ -3,66 +3,23 @@
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use cp_contracts::{Jwk, LICENSE_TOKEN_ALG, SIGNING_KEY_TYP, SigningKeyClaims};
+use zeroize::Zeroizing;
 
-use super::signer::{LocalKey, Signer, compact};
+use super::custody;
+use super::row::{KeyRow, purpose};
+use super::signer::{self, Kept, Signer, SignerPool, compact};
 use super::state::KeyState;
-use crate::kernel::app::App;
+use crate::kernel::app::{App, Part};
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::kek;
 use crate::kernel::secret::Kek;
 
-/// A key as it is stored.
-#[derive(Clone, Debug, sqlx::FromRow)]
-pub struct KeyRow {
-    pub kid: String,
-    pub state: KeyState,
-    pub algorithm: String,
-    pub bits: i64,
-    pub modulus: Vec<u8>,
-    pub exponent: Vec<u8>,
-    pub sealed: Vec<u8>,
-    pub reason: Option<String>,
-    pub endorsement: Option<String>,
-    pub endorsed_by: Option<String>,
-    pub created_at: DateTime<Utc>,
-    pub published_at: Option<DateTime<Utc>>,
-    pub activate_at: Option<DateTime<Utc>>,
-    pub activated_at: Option<DateTime<Utc>>,
-    pub retired_at: Option<DateTime<Utc>>,
-    pub updated_at: DateTime<Utc>,
-}
-
-impl KeyRow {
-    pub fn jwk(&self) -> Jwk {
-        use base64::Engine;
-        use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-        let (n, e) =
-            (URL_SAFE_NO_PAD.encode(&self.modulus), URL_SAFE_NO_PAD.encode(&self.exponent));
-        Jwk::rs256(self.kid.clone(), n, e)
-    }
-
-    pub fn unseal(&self, kek: &Kek) -> anyhow::Result<LocalKey> {
-        let der =
-            kek.open(&purpose(&self.kid), &self.sealed).with_context(|| self.sealed_shut())?;
-        LocalKey::from_pkcs8(&der)
-    }
-
-    fn sealed_shut(&self) -> String {
-        format!("signing_keys.sealed of {} does not open with the key-encryption key", self.kid)
-    }
-}
-
-/// Returns the purpose that the seal is bound to, so that one key's row cannot replace another's.
-pub fn purpose(kid: &str) -> String {
-    format!("signing key {kid} v1")
-}
-
 /// Returns all keys, oldest first.
 pub async fn all(tx: &mut Conn) -> Result<Vec<KeyRow>> {
-    let sql = "SELECT kid, state, algorithm, bits, modulus, exponent, sealed, reason, endorsement,
-                      endorsed_by, created_at, published_at, activate_at, activated_at, retired_at,
-                      updated_at
+    let sql = "SELECT kid, state, algorithm, bits, modulus, exponent, sealed, service_key, reason,
+                      endorsement, endorsed_by, created_at, published_at, activate_at, activated_at,
+                      retired_at, updated_at
                FROM signing_keys ORDER BY created_at, kid";
     Ok(tx.q(sql).all().await?)
 }
@@ -89,41 +46,47 @@ impl InitialState {
     }
 }
 
-/// Writes a new key, under the lock of [`kek::hold`]: its private half sealed, and its public half
-/// signed by the active key. Returns `false` when the key is known in any state: a kid is never
+/// Writes a new key, under the lock of [`kek::hold`]: its private half sealed, or its name at the signing
+/// service, and its public half signed by the active key. Returns `false` when the key is known in any state: a kid is never
 /// used twice.
 pub async fn insert(
     app: &App,
     tx: &mut Conn,
     now: DateTime<Utc>,
-    key: &LocalKey,
+    key: &dyn Signer,
     initial: InitialState,
 ) -> Result<bool> {
     kek::hold(app, tx).await?;
     let kid = &key.jwk().kid;
-    let der = key.to_pkcs8().map_err(Error::internal)?;
-    let sealed = app.kek.seal(&app.random, &purpose(kid), &der);
-    let (modulus, exponent) = key.modulus_and_exponent();
+    let (secret, name) = match key.kept()? {
+        Kept::Key(der) => (der, None),
+        Kept::Name(name) => (Zeroizing::default(), Some(name)),
+    };
+    let sealed = app.kek.seal(&app.random, &purpose(kid), &secret);
+    let numbers = signer::modulus_and_exponent(key.jwk()).map_err(Error::internal)?;
+    let (modulus, exponent) = numbers;
+    let bits = i64::try_from(modulus.len() * 8).map_err(Error::internal)?;
     let endorser = active(tx).await?;
     let endorsement = match &endorser {
         None => None,
-        Some(row) => Some(endorse(app, row, now, key.jwk())?),
+        Some(row) => Some(endorse(app, row, now, key.jwk()).await?),
     };
     let (state, at) = (initial.state, Some(now));
     let sql = "INSERT INTO signing_keys
-               (kid, state, algorithm, bits, modulus, exponent, sealed, reason, endorsement,
+               (kid, state, algorithm, bits, modulus, exponent, sealed, service_key, reason, endorsement,
                 endorsed_by, created_at, published_at, activate_at, activated_at, updated_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $11)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $12)
                ON CONFLICT DO NOTHING";
     let insert = tx
         .q(sql)
         .bind(&**kid)
         .bind(state)
         .bind(LICENSE_TOKEN_ALG)
-        .bind(i64::from(key.bits()))
+        .bind(bits)
         .bind(modulus)
         .bind(exponent)
         .bind(sealed)
+        .bind(name)
         .bind(initial.reason)
         .bind(endorsement)
         .bind(endorser.map(|row| row.kid))
@@ -136,7 +99,7 @@ pub async fn insert(
 
 /// Signs the active key's statement that the other key is the issuer's too. A data plane that
 /// missed several rotations follows these statements from its own key.
-fn endorse(app: &App, by: &KeyRow, now: DateTime<Utc>, jwk: &Jwk) -> Result<String> {
+async fn endorse(app: &App, by: &KeyRow, now: DateTime<Utc>, jwk: &Jwk) -> Result<String> {
     let claims = SigningKeyClaims {
         iss: app.settings.base_url.clone(),
         iat: now.timestamp(),
@@ -144,8 +107,9 @@ fn endorse(app: &App, by: &KeyRow, now: DateTime<Utc>, jwk: &Jwk) -> Result<Stri
         extra: serde_json::Map::new(),
     };
     let payload = serde_json::to_vec(&claims).map_err(Error::internal)?;
-    let signer = by.unseal(&app.kek).map_err(Error::internal)?;
-    compact(&signer, SIGNING_KEY_TYP, &payload).map_err(Error::internal)
+    let signer = custody::open(app, by).map_err(Error::internal)?;
+    let signed = move || compact(signer.as_ref(), SIGNING_KEY_TYP, &payload);
+    SignerPool::of(app).run(signed).await
 }
 
 /// Moves a key to another state, if its state has not changed since it was read.

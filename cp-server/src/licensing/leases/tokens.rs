@@ -96,8 +96,7 @@ fn make(
     dp_verifier::check_lease_claims(&payload, &claims.iss, &claims.aud, issued_at)
         .map_err(Error::internal)?;
     let signer = Keyring::of(app).active()?;
-    let token =
-        signer::compact(signer.as_ref(), LEASE_TOKEN_TYP, &payload).map_err(Error::internal)?;
+    let token = signer::compact(signer.as_ref(), LEASE_TOKEN_TYP, &payload)?;
     if token.len() > LEASE_TOKEN_MAX_BYTES {
         let detail = format!(
             "The lease token must have at most {LEASE_TOKEN_MAX_BYTES} bytes (got {}). Send fewer \

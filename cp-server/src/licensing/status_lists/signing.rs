@@ -232,7 +232,7 @@ fn make(
     };
     let payload = serde_json::to_vec(&claims).map_err(Error::internal)?;
     let signer = Keyring::of(app).active()?;
-    let token = compact(signer.as_ref(), STATUS_LIST_TYP, &payload).map_err(Error::internal)?;
+    let token = compact(signer.as_ref(), STATUS_LIST_TYP, &payload)?;
     let kid = signer.jwk().kid.clone();
     Ok(SignedList { version: content.version, kid, iat: content.iat, signed_at, token })
 }
