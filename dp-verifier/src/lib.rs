@@ -45,6 +45,7 @@
 //! | `ring` (default) | signatures by ring |
 //! | `aws-lc-rs` | signatures by aws-lc-rs, which is faster, needs a C compiler, and wins over `ring` |
 //! | `fetch` | keys from a URL, status lists, check-ins and held leases, in the background without tokio |
+//! | `metrics` | counts and ages for the facade [`metrics`](https://docs.rs/metrics), and `record_metrics` |
 //! | `axum` | [`LicenseLayer`], [`LeaseLayer`] and an extractor of [`LicenseContext`]; builds on `axum-core`, not axum |
 //! | `cli` | the command `dp-verify` |
 //!
@@ -59,6 +60,7 @@ mod base64url;
 mod cache;
 mod claims;
 mod clock;
+mod counts;
 mod crypto;
 mod dates;
 mod entitlement;
@@ -68,6 +70,7 @@ mod fetch;
 mod files;
 mod fingerprint;
 mod first_request;
+mod health;
 mod holder;
 mod import;
 mod json;
@@ -102,6 +105,7 @@ pub use entitlement::NotEntitled;
 pub use error::{ErrorCode, ImportError, VerifyError};
 #[cfg(feature = "fetch")]
 pub use fetch::{CheckInHealth, Credential, FetchError, KeysHealth, Refusal};
+pub use health::{Health, HealthReason, LicenseHealth};
 pub use holder::{Holder, component_hash, holder_hash};
 pub use import::{ImportedFile, StatusListInfo};
 pub use keys::{KeySet, KeySetError};
@@ -122,3 +126,8 @@ pub use tlog::{Checkpoint, LogAnomaly, LogEvidence, LogKey, LogProof};
 pub use verifier::builder::VerifierBuilder;
 pub use verifier::lease::check_lease_claims;
 pub use verifier::{BuildError, Verifier, check_claims};
+
+/// The guide for a data plane, whose Rust samples compile.
+#[cfg(all(doctest, feature = "axum", feature = "fetch", feature = "metrics"))]
+#[doc = include_str!("../../docs/verify.md")]
+struct Guide;

@@ -20,6 +20,7 @@ use crate::ErrorCode::KidUnknown;
 use crate::ErrorCode::{KeysUnavailable, TokenTooLarge};
 use crate::cache::Cache;
 use crate::claims::{Rules, Times};
+use crate::counts;
 use crate::crypto::sha256_hex;
 use crate::fingerprint::TokenFingerprint;
 use crate::jws::{self, Kind, MAX_TOKEN};
@@ -95,6 +96,11 @@ impl Verifier {
     /// signature, and only then the claims. When several states refuse a genuine license, the code
     /// is that of the last [state](LicenseState) in their order.
     pub fn verify(&self, token: &str) -> Result<LicenseContext, VerifyError> {
+        counts::verified(self.check(token))
+    }
+
+    /// Checks a token now, without a count.
+    pub(crate) fn check(&self, token: &str) -> Result<LicenseContext, VerifyError> {
         self.decide(token, self.time())
     }
 
@@ -151,7 +157,7 @@ impl Verifier {
         self.log().is_some_and(LogBook::is_suspect)
     }
 
-    fn time(&self) -> CheckTime {
+    pub(crate) fn time(&self) -> CheckTime {
         let reported = self.inner.lists.clock.now();
         let now = self.inner.lists.floor.corrected(reported);
         let behind = (now != reported).then(|| now.saturating_sub(reported));
@@ -164,12 +170,12 @@ impl Verifier {
         let time = self.time();
         let genuine = match self.genuine(token, time.now) {
             Ok(genuine) => genuine,
-            Err(refused) => return Attempt::Decided(Err(refused)),
+            Err(refused) => return Attempt::Decided(counts::verified(Err(refused))),
         };
         // This check comes before the judgement, so a list that arrives in between counts.
         match self.pending(&genuine.license) {
             StatusRefresh { slot: None, proof: None } => {
-                Attempt::Decided(self.judge(token, genuine, time))
+                Attempt::Decided(counts::verified(self.judge(token, genuine, time)))
             }
             pending => Attempt::Pending(pending),
         }

@@ -21,7 +21,7 @@ use ureq::http::Method;
 
 use super::api::{Api, ApiError};
 use super::shared::{Owner, Shared};
-use crate::ErrorCode;
+use crate::{ErrorCode, counts};
 
 /// The bounds of the time to the next check-in, for any response: the server names at most 12 hours
 /// and a tenth.
@@ -166,6 +166,11 @@ impl<O: TokenOwner> Thread<O> {
         while let Some(demand) = self.next() {
             let complaint = self.owner.complaint().flatten();
             let outcome = self.check_in();
+            counts::checked_in(match &outcome {
+                Ok(Answer { refused: Some(_), .. }) => Err("token_refused"),
+                Ok(answer) => Ok(&answer.code),
+                Err(_) => Err("failed"),
+            });
             let Some(now) = self.owner.now() else { return };
             let (wait, quiet) = match &outcome {
                 Ok(Answer { next, quiet, .. }) => {

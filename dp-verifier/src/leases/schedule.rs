@@ -7,6 +7,7 @@ use cp_contracts::PoolUsage;
 use uuid::Uuid;
 
 use super::tenure::{Tenure, end_of};
+use crate::counts;
 
 /// The bounds of the time to the next heartbeat of a lease, in seconds, for any response.
 const NEXT: (i64, i64) = (5, 86_400);
@@ -57,6 +58,13 @@ impl<H> Default for Schedule<H> {
     }
 }
 
+/// The leases of a dropped client are held no more.
+impl<H> Drop for Schedule<H> {
+    fn drop(&mut self) {
+        self.held.iter().for_each(|(pool, held)| counts::held(pool, held.saturating_neg()));
+    }
+}
+
 impl<H> Schedule<H> {
     /// Returns the handle of a lease that the app already holds.
     pub(super) fn handle(&self, id: Uuid) -> Option<Arc<H>> {
@@ -77,6 +85,7 @@ impl<H> Schedule<H> {
         *held = held.saturating_add(1);
         let usage = self.usage.entry(pool.clone()).or_default();
         usage.peak = usage.peak.max(*held);
+        counts::held(&pool, 1);
         let (tenure, id) = (Arc::clone(tenure), tenure.id);
         let handle = Arc::downgrade(handle);
         self.leases.insert(id, Entry { tenure, pool, handle, due: None, end: None });
@@ -90,6 +99,7 @@ impl<H> Schedule<H> {
         entry.end.map(|end| self.ends.remove(&(end, id)));
         if let Some(held) = self.held.get_mut(&entry.pool) {
             *held = held.saturating_sub(1);
+            counts::held(&entry.pool, -1);
         }
         true
     }

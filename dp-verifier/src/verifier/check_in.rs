@@ -12,6 +12,7 @@ use super::{Inner, Verifier};
 use crate::ErrorCode::{
     Expired, KeyWithdrawn, KeysUnavailable, KidUnknown, OtherLicense, Revoked, TokenMissing,
 };
+use crate::counts;
 use crate::fetch::{
     Api, CheckInHealth, CheckInSettings, CheckInThread, CheckIns, Complaint, Credential,
     FetchError, TokenOwner, TokenPair, Tokens,
@@ -60,19 +61,24 @@ impl Verifier {
     /// Returns the errors of [`verify`](Self::verify); `token_missing` without a token, and
     /// `other_license` when the only token is the stored one of another deployment.
     pub fn current(&self) -> Result<LicenseContext, VerifyError> {
-        let Some((check_ins, tokens)) = self.own_tokens() else { return self.verify_bundled() };
+        counts::verified(self.check_current())
+    }
+
+    /// Checks the data plane's own token, without a count.
+    pub(crate) fn check_current(&self) -> Result<LicenseContext, VerifyError> {
+        let Some((check_ins, tokens)) = self.own_tokens() else { return self.check_bundled() };
         let Some(newest) = &tokens.newest else {
             let refused = check_ins.refused_store.clone();
-            return self.verify_bundled().map_err(|error| match error.code() {
+            return self.check_bundled().map_err(|error| match error.code() {
                 TokenMissing => refused.unwrap_or(error),
                 _ => error,
             });
         };
-        self.verify(newest).or_else(|refusal| {
+        self.check(newest).or_else(|refusal| {
             if is_curable(&refusal) {
                 check_ins.thread.nudge();
             }
-            let before = tokens.before.as_ref().and_then(|token| self.verify(token).ok());
+            let before = tokens.before.as_ref().and_then(|token| self.check(token).ok());
             before.ok_or(refusal)
         })
     }
@@ -83,11 +89,11 @@ impl Verifier {
     pub fn current_token(&self) -> Option<Arc<String>> {
         let Some((check_ins, tokens)) = self.own_tokens() else { return self.bundled_token() };
         let Some(newest) = tokens.newest.clone() else { return self.bundled_token() };
-        let Err(refusal) = self.verify(&newest) else { return Some(newest) };
+        let Err(refusal) = self.check(&newest) else { return Some(newest) };
         if is_curable(&refusal) {
             check_ins.thread.nudge();
         }
-        let before = tokens.before.as_ref().filter(|token| self.verify(token).is_ok());
+        let before = tokens.before.as_ref().filter(|token| self.check(token).is_ok());
         Some(before.map_or(newest, Arc::clone))
     }
 
@@ -120,9 +126,9 @@ impl Verifier {
         self.check_ins().map(|check_ins| (check_ins, check_ins.tokens.get()))
     }
 
-    fn verify_bundled(&self) -> Result<LicenseContext, VerifyError> {
+    fn check_bundled(&self) -> Result<LicenseContext, VerifyError> {
         // An empty token is refused as `token_missing`.
-        self.verify(self.bundled_token().as_ref().map_or("", |token| token))
+        self.check(self.bundled_token().as_ref().map_or("", |token| token))
     }
 
     /// Starts the check-ins.
@@ -211,7 +217,7 @@ impl Verifier {
     /// Returns the refusal of the newest token.
     fn complaint(&self, tokens: &TokenPair) -> Option<Complaint> {
         let newest = tokens.newest.as_ref()?;
-        let refusal = self.verify(newest).err().filter(is_curable)?;
+        let refusal = self.check(newest).err().filter(is_curable)?;
         Some((Arc::clone(newest), refusal.code()))
     }
 

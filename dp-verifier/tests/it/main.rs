@@ -31,6 +31,7 @@ mod fetch_lists;
 #[cfg(feature = "fetch")]
 mod fetch_log;
 mod form;
+mod health;
 mod key_sets;
 mod lease_holders;
 mod lease_tokens;
@@ -41,6 +42,8 @@ mod license_files;
 mod log;
 mod log_files;
 mod log_record;
+#[cfg(all(feature = "fetch", feature = "metrics"))]
+mod metrics;
 mod precedence;
 mod properties;
 mod reports;
