@@ -85,7 +85,7 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 )
 .permissions(PERMISSIONS)
 .seals(&[HEADERS])
-.erases(Erase::Steps(|tx, user| Box::pin(emails::forget(tx, user))))
+.erases(Erase::Steps(|tx, user, now| Box::pin(emails::forget(tx, user, now))))
 .events(&[Happening {
     action: "webhooks.disabled",
     doc: "The server disabled a webhook whose receiver is gone or has failed for five days.",

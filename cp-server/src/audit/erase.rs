@@ -81,7 +81,7 @@ async fn erase(cx: &mut Cx<Scope>, _: Platform, asked: NewErasure) -> Result<Cre
     cx.begin().await?;
     if let Some(user) = asked.user {
         for erase in declaration::all().iter().filter_map(|one| one.erase) {
-            erase.run(&mut cx.tx, user).await?;
+            erase.run(&mut cx.tx, user, cx.now).await?;
         }
     }
     integrator::place_now(&mut cx.tx).await?;

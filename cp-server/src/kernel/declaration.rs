@@ -8,6 +8,7 @@
 
 use std::sync::OnceLock;
 
+use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 
 use crate::kernel::access::ids::{OrganizationId, ProjectId, UserId};
@@ -58,15 +59,15 @@ pub struct Tenant {
 pub enum Erase {
     /// A statement; `$1` is the user's ID.
     Statement(&'static str),
-    /// Statements that depend on what they find.
-    Steps(for<'a> fn(&'a mut Conn, UserId) -> BoxFuture<'a, Result<()>>),
+    /// Statements that depend on what they find, or on the instant.
+    Steps(for<'a> fn(&'a mut Conn, UserId, DateTime<Utc>) -> BoxFuture<'a, Result<()>>),
 }
 
 impl Erase {
-    pub async fn run(self, tx: &mut Conn, user: UserId) -> Result<()> {
+    pub async fn run(self, tx: &mut Conn, user: UserId, now: DateTime<Utc>) -> Result<()> {
         match self {
             Self::Statement(sql) => tx.q(sql).bind(user).exec().await.map(drop).map_err(Into::into),
-            Self::Steps(steps) => steps(tx, user).await,
+            Self::Steps(steps) => steps(tx, user, now).await,
         }
     }
 }

@@ -1,10 +1,13 @@
 //! The checks of endpoints with e-mail addresses.
 
+use chrono::{DateTime, Utc};
+
 use super::addresses::Emails;
+use super::claims;
 use super::confirmations;
 use super::inputs::{NewWebhook, WebhookPatch};
 use super::letters;
-use super::rows::Webhook;
+use super::rows::{DisabledReason, Webhook, WebhookStatus};
 use super::signing::Signature;
 use super::state::Sending;
 use crate::events::types::{TypeNames, Types};
@@ -60,7 +63,7 @@ pub(super) async fn set<G>(cx: &mut Cx<G>, webhook: &Webhook, emails: &[Email]) 
 
 /// Removes the address of a person whose data is erased. An endpoint without another address is
 /// disabled.
-pub(super) async fn forget(tx: &mut Conn, user: UserId) -> Result<()> {
+pub(super) async fn forget(tx: &mut Conn, user: UserId, now: DateTime<Utc>) -> Result<()> {
     let sql = "SELECT email_key FROM users WHERE id = $1";
     let Some(key) = tx.q(sql).bind(user).value::<String>().await? else { return Ok(()) };
     tx.q("DELETE FROM webhook_addresses WHERE LOWER(address) = $1").bind(&*key).exec().await?;
@@ -73,14 +76,13 @@ pub(super) async fn forget(tx: &mut Conn, user: UserId) -> Result<()> {
             all.filter(|one| one.to_lowercase() != key).cloned().collect()
         };
         let (emails, unconfirmed) = (others(&webhook.emails), others(&webhook.unconfirmed));
-        let is_over = emails.is_empty();
-        let sql = "UPDATE webhooks
-                   SET emails = $2, unconfirmed = $3,
-                       status = CASE WHEN $4 THEN 'disabled' ELSE status END,
-                       disabled_reason = CASE WHEN $4 THEN 'gone' ELSE disabled_reason END
-                   WHERE id = $1";
+        let is_over = emails.is_empty() && webhook.status == WebhookStatus::Enabled;
+        let sql = "UPDATE webhooks SET emails = $2, unconfirmed = $3 WHERE id = $1";
         let update = tx.q(sql).bind(webhook.id).bind(Texts::bounded("emails", emails)?);
-        update.bind(Texts::bounded("emails", unconfirmed)?).bind(is_over).exec().await?;
+        update.bind(Texts::bounded("emails", unconfirmed)?).exec().await?;
+        if is_over {
+            claims::disable(tx, webhook.id, DisabledReason::Gone, now).await?;
+        }
     }
     Ok(())
 }
