@@ -32,8 +32,9 @@ crate::routes! { audit:
     /// Erases the content of audit events: those that concern a person, or single ones.
     ///
     /// The members in the log's leaf remain: the action, the time, and the target's ID. Proofs
-    /// still verify. The person's leases lose their holder, label and values, and webhooks lose the
-    /// person's address. One request erases at most 5,000 events; repeat it until `is_complete` is true.
+    /// still verify. The person's leases end, borrowed ones at the end of the borrowing. They lose their
+    /// holder, label and values, and webhooks lose the person's address. One request erases at most
+    /// 5,000 events; repeat it until `is_complete` is true.
     POST "/audit/erasures" AUDIT_ERASE => erase, own_transaction;
 }
 

@@ -4,6 +4,7 @@ pub mod answers;
 pub mod borrowing;
 pub mod claim;
 pub mod current;
+mod erasure;
 pub mod heartbeats;
 pub mod holders;
 pub mod holding;
@@ -77,10 +78,7 @@ pub static SEATS: Declaration = Declaration::of_organization(
     Export::Section(Section::many::<SeatRow>("leases").condition("AND NOT is_vacant")),
 )
 .purge(Purge::After(|cx| Box::pin(revocations::revoke_all(cx, None))))
-.erases(Erase::Statement(
-    "UPDATE lease_seats SET holder = NULL, user_id = NULL, label = NULL, meta = '{}'
-     WHERE user_id = $1",
-));
+.erases(Erase::Steps(|tx, user, now| Box::pin(erasure::erase(tx, user, now))));
 pub static COMPONENTS: Declaration = Declaration::of_organization(
     "lease_components",
     "component",
