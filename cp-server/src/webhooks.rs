@@ -38,11 +38,10 @@ pub mod state;
 pub mod trial;
 
 use chrono::TimeDelta;
-use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use self::checks::{check_url, hold, included, narrowing};
+use self::checks::{check_url, hold, included, narrowing, refuse_old_headers, refuse_unread};
 use self::emails::Destination;
 use self::headers::{HEADERS, seal_headers};
 use self::inputs::{NewWebhook, SecretRotation, WebhookFilter, WebhookPatch};
@@ -54,7 +53,7 @@ use self::state::Sending;
 use self::trial::test;
 use crate::events::rows::head;
 use crate::events::types::Types;
-use crate::kernel::access::caller::{Permission, Scope};
+use crate::kernel::access::caller::Scope;
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::access::place::Org;
 use crate::kernel::access::platform::{AnyOwner, Platform};
@@ -126,6 +125,8 @@ crate::routes! {
     /// Returns a webhook, without its secret.
     GET "/webhooks/{id}" WEBHOOKS_READ => read;
     /// Changes a webhook. Deliveries that are pending go to the new URL.
+    ///
+    /// Another destination or other events require `audit:read`, as the creation does.
     PATCH "/webhooks/{id}" WEBHOOKS_WRITE => update, harmless;
     /// Deletes a webhook and its deliveries.
     DELETE "/webhooks/{id}" WEBHOOKS_WRITE => delete, harmless;
@@ -188,17 +189,12 @@ async fn create_for_platform(
     _: Platform,
     new: NewWebhook,
 ) -> Result<Created<WebhookWithSecret>> {
-    cx.caller.on_platform(Permission::AUDIT_READ)?;
+    refuse_unread(cx, None)?;
     insert(cx, None, new).await
 }
 
 async fn create(cx: &mut Cx, _: Org, new: NewWebhook) -> Result<Created<WebhookWithSecret>> {
-    if !cx.caller.may_throughout(cx.at, Permission::AUDIT_READ) {
-        let detail = "A webhook receives audit events, so its creator requires the permission \
-                      audit:read.";
-        let code = Permission::AUDIT_READ.as_str();
-        return Err(Error::new(ProblemCode::Forbidden, detail).with("permission", code));
-    }
+    refuse_unread(cx, Some(cx.at))?;
     if new.organizations.is_some() {
         let detail = "`organizations` is for webhooks of the platform: a webhook of an organization \
                       receives its events only.";
@@ -276,9 +272,13 @@ async fn update(
 ) -> Result<Webhook> {
     let before = load(cx, id).await?;
     let owner = before.organization_id;
+    if patch.redirects() {
+        refuse_unread(cx, owner)?;
+    }
     emails::check_patch(&cx.app, &before, &patch)?;
     if let Some(url) = &patch.url {
         check_url(cx, owner, url)?;
+        refuse_old_headers(&before, url, &patch)?;
     }
     if let Some(types) = &patch.types {
         Types::checked(&cx.app, &types.0)?;

@@ -60,7 +60,7 @@ fn by_subject() -> Ordering {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WebhookPatch {
-    /// The URL that receives the events.
+    /// The URL that receives the events. Another origin requires `headers` if the webhook has some.
     pub(super) url: Option<HttpUrl>,
     /// The e-mail addresses. They replace the ones before. Addresses whose link has ended get another one.
     pub(super) emails: Option<Emails>,
@@ -78,6 +78,17 @@ pub struct WebhookPatch {
     pub(super) ordering: Option<Ordering>,
     /// The additional headers. They replace the ones before.
     pub(super) headers: Option<NewHeaders>,
+}
+
+impl WebhookPatch {
+    /// Returns whether events go to another destination, or other events go to the one before.
+    pub(super) fn redirects(&self) -> bool {
+        self.url.is_some()
+            || self.emails.is_some()
+            || self.types.is_some()
+            || self.include.is_some()
+            || !matches!(self.organizations, Patch::Keep)
+    }
 }
 
 /// The seconds of an overlap: up to 7 days.

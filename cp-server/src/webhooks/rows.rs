@@ -170,6 +170,10 @@ impl MaskedHeaders {
     pub fn new(names: Vec<String>) -> Self {
         Self(Json(names))
     }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 impl Serialize for MaskedHeaders {

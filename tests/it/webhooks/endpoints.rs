@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Receiver, alone, deliver, id, webhook};
 use crate::events::change;
-use crate::world::{World, on_both};
+use crate::world::{ROOT, World, on_both};
 
 #[on_both]
 async fn webhook_shows_its_secret_once(world: World) {
@@ -107,6 +107,69 @@ async fn webhook_requires_the_right_to_read_audit_events(world: World) {
     world.by(&world.acme.token).get(&path).await.refused(404, "not_found");
     world.by(&world.acme.token).patch(&path, json!({"name": "x"})).await.refused(404, "not_found");
     world.by(&world.acme.token).delete(&path).await.refused(404, "not_found");
+}
+
+#[on_both]
+async fn other_destination_or_events_require_the_right_to_read_audit_events(world: World) {
+    let url = "https://hooks.example.com/";
+    let own = webhook(&world, url, &["licenses.*"]).await;
+    let body = json!({"url": url, "types": ["licenses.*"]});
+    let platforms = world.post("/webhooks", body).await.expect(201);
+    let changes = [
+        json!({"url": "https://other.example.com/"}),
+        json!({"types": ["organizations.*"]}),
+        json!({"include": ["after"]}),
+        json!({"organizations": null}),
+    ];
+    for (made, at) in [(&own, world.org("")), (&platforms, String::new())] {
+        let path = format!("/webhooks/{}", id(made));
+        let without = world.by(&world.new_token(&at, &["webhooks:write"]).await);
+        for change in &changes {
+            let refused = without.patch(&path, change.clone()).await.refused(403, "forbidden");
+            assert_eq!(refused["permission"], "audit:read", "{change}");
+        }
+        let harmless = json!({"name": "x", "ordering": "none", "headers": {"x-a": "b"}});
+        without.patch(&path, harmless).await.expect(200);
+        let with = world.by(&world.new_token(&at, &["webhooks:write", "audit:read"]).await);
+        with.patch(&path, json!({"types": ["bundles.*"]})).await.expect(200);
+    }
+    let emails = json!({"emails": ["a@vendor.example"]});
+    let without = world.by(&world.new_token(&world.org(""), &["webhooks:write"]).await);
+    without.patch(format!("/webhooks/{}", id(&own)), emails).await.refused(403, "forbidden");
+}
+
+#[on_both]
+async fn stored_headers_do_not_go_to_another_origin(world: World) {
+    let body = json!({
+        "url": "https://hooks.example.com/a", "types": ["licenses.*"],
+        "headers": {"Authorization": "Bearer canary-42"},
+    });
+    let made = world.post(world.org("/webhooks"), body).await.expect(201);
+    let path = format!("/webhooks/{}", id(&made));
+    let to = |url: &str| json!({"url": url});
+    world.patch(&path, to("https://hooks.example.com:443/b")).await.expect(200);
+    for other in ["https://hooks.example.com:8443/b", "https://other.example.com/b"] {
+        world.patch(&path, to(other)).await.invalid("headers");
+    }
+    let mut moved = to("https://other.example.com/b");
+    moved["headers"] = json!({"x-key": "canary-43"});
+    let shown = world.patch(&path, moved).await.expect(200);
+    assert_eq!(shown["headers"], json!({"x-key": {"masked": true}}));
+    let mut without = to("https://third.example.com/");
+    without["headers"] = json!({});
+    assert_eq!(world.patch(&path, without).await.expect(200)["headers"], json!({}));
+    world.patch(&path, to("https://hooks.example.com/")).await.expect(200);
+}
+
+#[on_both]
+async fn this_machine_is_no_destination_unless_loopback_is_allowed(world: World) {
+    let (_, client) = world.server(|settings| settings.webhooks.0.allow_loopback = false);
+    let client = client.token(ROOT);
+    for url in ["https://127.0.0.1/", "https://0.0.0.0/", "https://[::1]/", "https://127.1:8443/"] {
+        let body = json!({"url": url, "types": ["licenses.*"]});
+        client.post("/webhooks", body.clone()).await.invalid("url");
+        client.post(world.org("/webhooks"), body).await.invalid("url");
+    }
 }
 
 #[on_both]
