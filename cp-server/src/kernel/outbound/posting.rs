@@ -5,7 +5,7 @@
 //! thread, and a connection of its own. The name is resolved once; every address must be permitted, and
 //! the checked address is the one that is dialled. No redirect is followed.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,11 +124,22 @@ impl Poster {
             _ => None,
         };
         let host = parsed.host_str().unwrap_or_default();
-        match ip.is_none_or(|ip| self.settings.permits(chosen_by, host, std::iter::once(ip))) {
+        match ip.is_none_or(|ip| self.permits(chosen_by, host, &[ip])) {
             true => Ok(()),
             false => Err(format!("{host} is not a public address")),
         }
     }
+    /// Returns whether a message may go to these addresses of a host. The platform's endpoints and the
+    /// allowed hosts may be private, but this machine has services that trust every local caller.
+    fn permits(&self, chosen_by: ChosenBy, host: &str, ips: &[IpAddr]) -> bool {
+        let is_local = |ip: &IpAddr| {
+            let ip = ip.to_canonical();
+            ip.is_loopback() || ip.is_unspecified()
+        };
+        (self.settings.allow_loopback || !ips.iter().any(is_local))
+            && self.settings.permits(chosen_by, host, ips.iter().copied())
+    }
+
 
     /// Sends a message and returns the answer with any status.
     pub async fn post(&self, message: Message) -> Result<Receipt, DeliveryError> {
@@ -142,8 +153,8 @@ impl Poster {
     async fn send(&self, url: &Url, message: Message) -> Result<Receipt, DeliveryError> {
         let addresses = resolve(url).await?;
         let host = url.host_str().unwrap_or_default();
-        let ips = addresses.iter().map(|address| address.ip());
-        if !self.settings.permits(message.chosen_by, host, ips) {
+        let ips: Vec<IpAddr> = addresses.iter().map(SocketAddr::ip).collect();
+        if !self.permits(message.chosen_by, host, &ips) {
             return Err(DeliveryError::RefusedAddress);
         }
         let stream = connect(&addresses, self.settings.proxy.as_ref()).await?;
@@ -248,4 +259,36 @@ async fn beginning(mut body: hyper::body::Incoming, text: &mut Vec<u8>) {
         let data = frame.into_data().unwrap_or_default();
         text.extend_from_slice(&data[..data.len().min(LARGEST - text.len())]);
     }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_is_reached_only_where_loopback_is_allowed() {
+        let urls = [
+            "https://127.0.0.1/",
+            "https://127.1/",
+            "https://0.0.0.0/",
+            "https://[::1]/",
+            "https://[::]/",
+            "https://[::ffff:127.0.0.1]/",
+        ];
+        let poster = |allow_loopback| {
+            // An allowed host may be private, but not this machine.
+            let allowed_hosts = vec!["127.0.0.1".to_owned(), "10.0.0.1".to_owned()];
+            Poster::new(FetchSettings { allow_loopback, allowed_hosts, ..FetchSettings::default() })
+        };
+        let (closed, open) = (poster(false), poster(true));
+        for chosen_by in [ChosenBy::Operator, ChosenBy::Organization] {
+            for url in urls {
+                assert!(closed.check(url, chosen_by).is_err(), "{url}");
+            }
+            assert!(closed.check("https://10.0.0.1/", chosen_by).is_ok());
+            assert!(open.check("https://127.0.0.1/", chosen_by).is_ok());
+        }
+        assert!(closed.check("https://10.0.0.2/", ChosenBy::Operator).is_ok());
+        assert!(closed.check("https://10.0.0.2/", ChosenBy::Organization).is_err());
+    }
+}
 }
