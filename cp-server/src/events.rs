@@ -69,7 +69,8 @@ pub struct EventQuery {
     types: Option<String>,
     /// The seconds to wait for an event when there is none, from 0 to 25; 0 when absent.
     ///
-    /// A credential has at most 4 waiting requests. Beyond them the server answers at once.
+    /// A credential has at most 4 waiting requests, and an organization at most 256. Beyond them the
+    /// server answers at once.
     #[serde(default = "no_wait")]
     wait: Between<0, LONGEST>,
     /// The maximum number of events, from 1 to 500; 50 when absent.
@@ -142,14 +143,14 @@ async fn follow<P: PathTarget>(
     };
     let mut reading = Reading { app: cx.app.clone(), reach, types, after, limit: query.limit.0 };
     if stream::is_wanted(&cx.parts.headers) {
-        let slot = Waiting::of(&cx.app).place(cx.caller.id);
+        let slot = Waiting::of(&cx.app).place(&cx.caller, reach.organization());
         return Ok(Followed::Stream(stream::begin(cx, place, reading, slot)));
     }
     let page = reading.page(&mut cx.tx).await?;
     if !page.items.is_empty() || query.wait.0 == 0 {
         return Ok(Followed::Page(page));
     }
-    let slot = Waiting::of(&cx.app).place(cx.caller.id);
+    let slot = Waiting::of(&cx.app).place(&cx.caller, reach.organization());
     let Some(_slot) = slot else { return Ok(Followed::Page(page)) };
     // A request that waits holds no connection.
     cx.release();

@@ -29,6 +29,14 @@ pub enum Reach {
 }
 
 impl Reach {
+    /// Returns the organization, if the reader reads only its events.
+    pub fn organization(self) -> Option<OrganizationId> {
+        match self {
+            Self::All => None,
+            Self::Organization(id) => Some(id),
+        }
+    }
+
     pub fn contains(self, event: &Event) -> bool {
         match self {
             Self::All => true,

@@ -32,9 +32,21 @@ struct Kind {
 
 /// The owner of a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Owner {
+pub(in crate::kernel) enum Owner {
     Platform,
     Organization(OrganizationId),
+}
+
+impl Owner {
+    /// Returns the owner of the caller's work on an organization.
+    pub(in crate::kernel) fn of(caller: &Caller, organization: Option<OrganizationId>) -> Self {
+        match organization {
+            Some(organization) if !caller.is_of_platform() && !caller.is_narrowed => {
+                Self::Organization(organization)
+            }
+            _ => Self::Platform,
+        }
+    }
 }
 
 /// One place, until it is dropped.
@@ -54,12 +66,7 @@ impl Shares {
     /// # Errors
     /// 429 when the organization uses all of its places; 503 when no place is free.
     pub fn take(&self, caller: &Caller, organization: Option<OrganizationId>) -> Result<Share> {
-        let owner = match organization {
-            Some(organization) if !caller.is_of_platform() && !caller.is_narrowed => {
-                Owner::Organization(organization)
-            }
-            _ => Owner::Platform,
-        };
+        let owner = Owner::of(caller, organization);
         let Kind { what, most, each, .. } = *self.0;
         let mut taken = self.0.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let is_platform = owner == Owner::Platform;

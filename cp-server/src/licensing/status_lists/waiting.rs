@@ -81,8 +81,8 @@ async fn place(app: &App, parts: &Parts) -> Option<Slot> {
         return None;
     }
     let caller = authentication::again(app, parts).await.ok()?;
-    let Scope::Deployment { .. } = caller.scope else { return None };
-    Waiting::of(app).place(caller.id)
+    let Scope::Deployment { organization_id, .. } = caller.scope else { return None };
+    Waiting::of(app).place(&caller, Some(organization_id))
 }
 
 #[cfg(test)]
