@@ -59,14 +59,6 @@ pub struct Outcome {
     pub retry_after: Option<TimeDelta>,
 }
 
-/// The progress of an endpoint.
-#[derive(Debug, Default)]
-pub struct Progress {
-    pub claimed: Vec<Claimed>,
-    /// Whether the endpoint has failed since its last success.
-    pub is_failing: bool,
-}
-
 /// The state of an endpoint under its lock.
 #[derive(sqlx::FromRow)]
 pub struct Held {
@@ -77,20 +69,36 @@ pub struct Held {
     failures: i32,
 }
 
-/// Returns endpoints with an attempt that is due, the longest due first.
-pub async fn due(app: &App, most: i64) -> Result<Vec<(WebhookId, Option<OrganizationId>)>> {
-    let sql = "SELECT id, organization_id FROM webhooks
-               WHERE due_at <= $1 AND status = 'enabled' ORDER BY due_at LIMIT $2";
-    Ok(app.db.read().q(sql).bind(app.clock.now()).bind(most).all().await?)
+/// An endpoint with an attempt that is due.
+#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+pub struct Due {
+    pub id: WebhookId,
+    pub organization_id: Option<OrganizationId>,
+    due_at: DateTime<Utc>,
 }
 
-/// Records results of an endpoint, and claims up to `room` more of its deliveries.
+/// Returns endpoints with an attempt that is due, the longest due first: those that follow another one.
+pub async fn due(app: &App, after: Option<Due>, most: i64) -> Result<Vec<Due>> {
+    let mut tx = app.db.read();
+    let columns = "id, organization_id, due_at";
+    let due = tx.select_from(columns, "webhooks WHERE due_at <= $1 AND status = 'enabled'");
+    let due = due.bind(app.clock.now());
+    let due = match after {
+        Some(last) => due.and(" AND (due_at, id) > (?,", last.due_at).and(" ?)", last.id),
+        None => due,
+    };
+    Ok(due.and(" ORDER BY due_at, id LIMIT ?", most).all().await?)
+}
+
+/// Records results of an endpoint, and claims up to `room` more of its deliveries. An endpoint that fails
+/// has one attempt at a time, with those that run.
 pub async fn advance(
     app: &App,
     id: WebhookId,
     results: Vec<Attempted>,
     room: i64,
-) -> Result<Progress> {
+    running: i64,
+) -> Result<Vec<Claimed>> {
     let mut cx = app.change(Caller::system("webhooks")).await?;
     let now = cx.now;
     // A claim leaves an endpoint that another replica holds; results wait for it.
@@ -98,7 +106,7 @@ pub async fn advance(
         true => hold_unless_held(&mut cx.tx, id).await?,
         false => hold(&mut cx.tx, id).await?,
     };
-    let Some(held) = held else { return Ok(Progress::default()) };
+    let Some(held) = held else { return Ok(Vec::new()) };
     let mut failing = (held.failing_since, held.failures);
     let mut reason = None;
     for result in &results {
@@ -124,8 +132,9 @@ pub async fn advance(
         cx.audit.after = Some(state);
         let target = ("webhook", id.to_string());
         cx.finish("webhooks.disabled", held.organization_id, target, Effect::Harmless).await?;
-        return Ok(Progress::default());
+        return Ok(Vec::new());
     }
+    let room = if failing.0.is_some() { room.min(1 - running) } else { room };
     let claimed = match held.is_enabled && room > 0 {
         true => claim(&mut cx.tx, id, room, now).await?,
         false => Vec::new(),
@@ -133,7 +142,7 @@ pub async fn advance(
     refresh(&mut cx.tx, id).await?;
     // No caller changed anything: deliveries are no audit events.
     cx.tx.commit().await?;
-    Ok(Progress { claimed, is_failing: failing.0.is_some() })
+    Ok(claimed)
 }
 
 /// Locks the endpoint, under which its deliveries change, and returns its state.

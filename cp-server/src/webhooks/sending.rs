@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::carriers::{Carrier, Parcel};
-use super::claims::{self, Attempted, Claimed};
+use super::claims::{self, Attempted, Claimed, Due};
 use super::confirmations;
 use super::fanout;
 use super::rows::WebhookId;
@@ -31,8 +31,8 @@ const AT_THE_LATEST: Duration = Duration::from_millis(200);
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// The most attempts at once of an endpoint.
 const EACH: usize = 16;
-/// The most endpoints that one look finds.
-const ENDPOINTS: i64 = 200;
+/// The most endpoints that one statement finds.
+const ENDPOINTS: usize = 200;
 
 /// Runs until the process ends, on every replica.
 pub async fn run(app: App) {
@@ -73,15 +73,29 @@ pub async fn finish(app: &App, end: Instant) {
 async fn look(app: &App) -> Result<()> {
     let sending = Sending::of(app);
     while fanout::step(app, &sending.position).await? {}
-    for (id, owner) in claims::due(app, ENDPOINTS).await? {
-        if sending.busy().endpoints.insert(id) {
-            tokio::spawn(serve(app.clone(), id, owner));
+    let mut last = None;
+    loop {
+        // Endpoints that are busy or have no place stay due: they do not hide those that follow.
+        let page = due(app, last).await?;
+        for Due { id, organization_id: owner, .. } in page.iter().copied() {
+            if sending.has_place(owner) && sending.busy().endpoints.insert(id) {
+                tokio::spawn(serve(app.clone(), id, owner));
+            }
+        }
+        last = page.last().copied();
+        if page.len() < ENDPOINTS {
+            break;
         }
     }
     if sending.relay.is_some() && !sending.asks.swap(true, Ordering::AcqRel) {
         tokio::spawn(ask(app.clone()));
     }
     Ok(())
+}
+
+/// Returns the next endpoints with an attempt that is due.
+async fn due(app: &App, after: Option<Due>) -> Result<Vec<Due>> {
+    claims::due(app, after, i64::try_from(ENDPOINTS).unwrap_or(i64::MAX)).await
 }
 
 /// Sends the confirmations that are due, in a task of its own.
@@ -99,12 +113,12 @@ pub async fn settle(app: &App) -> Result<()> {
     loop {
         while fanout::step(app, &sending.position).await? {}
         let has_asked = confirmations::send_due(app).await?;
-        let due = claims::due(app, ENDPOINTS).await?;
+        let due = due(app, None).await?;
         if due.is_empty() && !has_asked {
             return Ok(());
         }
         let mut tasks = JoinSet::new();
-        for (id, owner) in due {
+        for Due { id, organization_id: owner, .. } in due {
             tasks.spawn(work(app.clone(), id, owner));
         }
         while let Some(done) = tasks.join_next().await {
@@ -155,15 +169,15 @@ impl Drop for Places {
 async fn work(app: App, id: WebhookId, owner: Option<OrganizationId>) -> Result<()> {
     let mut running: JoinSet<Attempted> = JoinSet::new();
     let mut places = Places { app: app.clone(), owner, taken: 0 };
-    let (mut results, mut most) = (Vec::new(), EACH);
+    let mut results = Vec::new();
+    let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     loop {
-        let wanted = if app.is_stopping() { 0 } else { most.saturating_sub(running.len()) };
+        let wanted = if app.is_stopping() { 0 } else { EACH.saturating_sub(running.len()) };
         let room = places.take(wanted);
-        let count = i64::try_from(room).unwrap_or(0);
-        let progress = claims::advance(&app, id, std::mem::take(&mut results), count).await?;
-        places.give_back(room - progress.claimed.len());
-        most = if progress.is_failing { 1 } else { EACH };
-        start(&app, id, progress.claimed, &mut running).await?;
+        let (done, runs) = (std::mem::take(&mut results), count(running.len()));
+        let claimed = claims::advance(&app, id, done, count(room), runs).await?;
+        places.give_back(room - claimed.len());
+        start(&app, id, claimed, &mut running).await?;
         let Some(first) = running.join_next().await else { return Ok(()) };
         results.extend(first.ok());
         while let Some(more) = running.try_join_next() {

@@ -39,6 +39,15 @@ pub(super) struct Busy {
     attempts: HashMap<Option<OrganizationId>, usize>,
 }
 
+impl Busy {
+    /// Returns the number of places that the owner may take.
+    fn places(&self, owner: Option<OrganizationId>) -> usize {
+        let all: usize = self.attempts.values().sum();
+        let own = self.attempts.get(&owner).copied().unwrap_or(0);
+        OF_OWNER.saturating_sub(own).min(OF_ALL.saturating_sub(all))
+    }
+}
+
 impl Part for Sending {
     fn committed(&self) {
         self.wake();
@@ -67,14 +76,17 @@ impl Sending {
         self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns whether the owner has a place for an attempt.
+    pub(super) fn has_place(&self, owner: Option<OrganizationId>) -> bool {
+        self.busy().places(owner) > 0
+    }
+
     /// Takes up to `wanted` places for attempts. Returns their number.
     pub(super) fn take(&self, owner: Option<OrganizationId>, wanted: usize) -> usize {
         let mut busy = self.busy();
-        let all: usize = busy.attempts.values().sum();
-        let own = busy.attempts.get(&owner).copied().unwrap_or(0);
-        let taken = wanted.min(OF_OWNER.saturating_sub(own)).min(OF_ALL.saturating_sub(all));
+        let taken = wanted.min(busy.places(owner));
         if taken > 0 {
-            busy.attempts.insert(owner, own + taken);
+            *busy.attempts.entry(owner).or_insert(0) += taken;
         }
         taken
     }

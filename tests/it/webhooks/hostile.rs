@@ -1,9 +1,11 @@
 //! Receivers that are silent, slow, endless or not what they seem.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use cp_server::webhooks::fanout::{self, Position};
 use cp_server::webhooks::sending;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
@@ -13,13 +15,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use ureq::tls::Certificate;
+use uuid::Uuid;
 
 use super::{Receiver, alone, deliver, id, webhook};
 use crate::events::{change, place};
 use crate::world::{World, on_both};
 
 /// Serves connections with this behavior, and returns the URL.
-async fn hostile<F>(behave: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> String
+pub(super) async fn hostile<F>(behave: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> String
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -33,7 +36,7 @@ where
     url
 }
 
-async fn read_head(stream: &mut TcpStream) {
+pub(super) async fn read_head(stream: &mut TcpStream) {
     let mut buffer = [0; 4096];
     let _ = stream.read(&mut buffer).await;
 }
@@ -90,10 +93,10 @@ async fn name_with_a_private_address_is_not_dialled(world: World) {
     place(&world).await;
     sending::settle(&app).await.unwrap();
     assert_eq!(error(&world, &made).await, json!([null, "refused_address"]));
+    assert_eq!(error(&world, &platforms).await, json!([null, "refused_address"]));
     assert!(receiver.received().is_empty());
 }
 
-    assert_eq!(error(&world, &platforms).await, json!([null, "refused_address"]));
 #[on_both]
 async fn proxy_is_asked_for_the_checked_address(world: World) {
     alone(&world).await;
@@ -183,6 +186,107 @@ async fn silent_receivers_delay_no_other(world: World) {
     }
     running.abort();
     integrating.abort();
+}
+
+/// Copies the endpoint with its deliveries, past the limit of an organization.
+async fn copy(world: &World, webhook: &Value, copies: i64) {
+    let original: Uuid = id(webhook).parse().unwrap();
+    let mut tx = world.app.db.begin().await.unwrap();
+    let endpoints = tx.q2(
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < $2)
+         INSERT INTO webhooks
+                (id, organization_id, name, url, types, signature, include, ordering, header_names,
+                 status, from_seq, due_at, created_at, updated_at)
+         SELECT randomblob(16), organization_id, 'copy', url, types, signature, include, ordering,
+                header_names, status, from_seq, due_at, created_at, updated_at
+         FROM webhooks, n WHERE id = $1",
+        "INSERT INTO webhooks
+                (id, organization_id, name, url, types, signature, include, ordering, header_names,
+                 status, from_seq, due_at, created_at, updated_at)
+         SELECT gen_random_uuid(), organization_id, 'copy', url, types, signature, include, ordering,
+                header_names, status, from_seq, due_at, created_at, updated_at
+         FROM webhooks, generate_series(1, $2) WHERE id = $1",
+    );
+    endpoints.bind(original).bind(copies).exec().await.unwrap();
+    let deliveries = tx.q2(
+        "INSERT INTO webhook_deliveries
+                (id, organization_id, webhook_id, event_id, seq, type, subject, place, status,
+                 attempts, next_at, created_at)
+         SELECT randomblob(16), d.organization_id, w.id, d.event_id, d.seq, d.type, d.subject,
+                d.place, d.status, d.attempts, d.next_at, d.created_at
+         FROM webhook_deliveries d, webhooks w WHERE d.webhook_id = $1 AND w.name = 'copy'",
+        "INSERT INTO webhook_deliveries
+                (id, organization_id, webhook_id, event_id, seq, type, subject, place, status,
+                 attempts, next_at, created_at)
+         SELECT gen_random_uuid(), d.organization_id, w.id, d.event_id, d.seq, d.type, d.subject,
+                d.place, d.status, d.attempts, d.next_at, d.created_at
+         FROM webhook_deliveries d, webhooks w WHERE d.webhook_id = $1 AND w.name = 'copy'",
+    );
+    deliveries.bind(original).exec().await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+#[on_both]
+async fn endpoints_without_a_place_hide_no_other(world: World) {
+    alone(&world).await;
+    let silent = hostile(|stream| async move {
+        let _held = stream;
+        std::future::pending::<()>().await;
+    });
+    let body = json!({
+        "url": silent.await, "types": ["organizations.*"], "ordering": "none",
+    });
+    let first = world.post(world.org("/webhooks"), body).await.expect(201);
+    for n in 0..16 {
+        change(&world, &format!("Acme {n}")).await;
+    }
+    place(&world).await;
+    let position = Position::default();
+    while fanout::step(&world.app, &position).await.unwrap() {}
+    // More endpoints than one look finds are due before the one of another organization.
+    copy(&world, &first, 250).await;
+    world.pass(TimeDelta::seconds(1));
+    let receiver = Receiver::start().await;
+    let body = json!({"url": receiver.url, "types": ["organizations.*"]});
+    let globex = format!("/organizations/{}", world.globex.org);
+    world.post(format!("{globex}/webhooks"), body).await.expect(201);
+    world.patch(&globex, json!({"name": "Globex 2"})).await.expect(200);
+    place(&world).await;
+    let began = Instant::now();
+    let running = tokio::spawn(sending::run(world.app.clone()));
+    while receiver.received().is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(12), "the silent ones hide it");
+        tokio::task::yield_now().await;
+    }
+    running.abort();
+}
+
+#[on_both]
+async fn endpoint_that_fails_has_one_attempt_at_a_time(world: World) {
+    alone(&world).await;
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counts = (now, most.clone());
+    let failing = hostile(move |mut stream| {
+        let (now, most) = counts.clone();
+        async move {
+            read_head(&mut stream).await;
+            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            for _ in 0..2000 {
+                tokio::task::yield_now().await;
+            }
+            now.fetch_sub(1, Ordering::SeqCst);
+            let _ = stream.write_all(b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n").await;
+        }
+    });
+    webhook(&world, &failing.await, &["workspaces.*"]).await;
+    for n in 0..8 {
+        world.post(world.org("/workspaces"), json!({"name": format!("W {n}")})).await.expect(201);
+    }
+    deliver(&world).await;
+    assert!(most.swap(0, Ordering::SeqCst) > 1, "an endpoint that has not failed");
+    world.pass(TimeDelta::seconds(7));
+    deliver(&world).await;
+    assert_eq!(most.load(Ordering::SeqCst), 1);
 }
 
 /// Serves one answer a connection over TLS, with this certificate for `localhost`.
