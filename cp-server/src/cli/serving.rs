@@ -15,6 +15,7 @@ use super::syntax::Cli;
 use crate::config::installation::Purpose;
 use crate::config::{Config, unknown_variables};
 use crate::identity::bootstrap::First;
+use crate::licensing::leases::hours;
 use crate::server::tls::Tls;
 use crate::telemetry::lines;
 use crate::webhooks::sending;
@@ -119,6 +120,9 @@ async fn serve(
     tokio::select! { done = served => done?, () = reload(tls, hangup) => {} }
     drop(running);
     sending::finish(&app, *asked.get_or_init(Instant::now) + SENDING_ENDS).await;
+    if let Err(error) = hours::flush(&app).await {
+        tracing::warn!(%error, "the refused claims of the last seconds are not counted");
+    }
     app.db.close().await;
     tracing::info!("ended");
     Ok(())

@@ -5,9 +5,12 @@
 //! whose replicas find the same numbers, and on each read for hours that the job has not reached. No
 //! counter is kept while seats change hands. Refusals leave no row, so each replica counts them in
 //! memory and adds them at intervals; a killed process loses those of the last seconds.
+//!
+//! A clock that jumped ahead has computed hours that had not ended. Once it is back, they are forgotten,
+//! and computed again when they end.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -24,29 +27,60 @@ const SETTLED: TimeDelta = TimeDelta::minutes(1);
 /// The most hours of one pool that one run computes.
 const AT_ONCE: i32 = 24 * 31;
 
-/// The refusals since the last flush, by pool.
+/// The number of refusals by pool, with the organization.
+type Counts = HashMap<PoolId, (OrganizationId, i64)>;
+
+/// The refusals since the last flush.
 #[derive(Default)]
-pub struct Refused(Mutex<HashMap<PoolId, (OrganizationId, i64)>>);
+pub struct Refused(Mutex<Counts>);
 
 impl Part for Refused {}
 
 impl Refused {
     /// Counts a refusal.
     pub fn count(&self, organization: OrganizationId, pool: PoolId) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.entry(pool).or_insert((organization, 0)).1 += 1;
+        self.counts().entry(pool).or_insert((organization, 0)).1 += 1;
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Adds the refusals of this replica to the hours in which they happened, give or take an interval.
+/// Adds the refusals of this replica to the hours in which they happened, give or take an interval. They
+/// stay counted while the database fails.
 pub async fn flush(app: &App) -> anyhow::Result<()> {
-    let counts = {
-        let mut counts = Refused::of(app).0.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *counts)
-    };
-    if counts.is_empty() {
+    let mut taken = TakenCounts::of(Refused::of(app));
+    if taken.counts.is_empty() {
         return Ok(());
     }
+    add(app, &taken.counts).await?;
+    taken.counts.clear();
+    Ok(())
+}
+
+/// The counts of a flush. They are counted again if it fails or is aborted.
+struct TakenCounts<'r> {
+    refused: &'r Refused,
+    counts: Counts,
+}
+
+impl<'r> TakenCounts<'r> {
+    fn of(refused: &'r Refused) -> Self {
+        Self { refused, counts: std::mem::take(&mut *refused.counts()) }
+    }
+}
+
+impl Drop for TakenCounts<'_> {
+    fn drop(&mut self) {
+        let mut now = self.refused.counts();
+        for (pool, (organization, count)) in self.counts.drain() {
+            now.entry(pool).or_insert((organization, 0)).1 += count;
+        }
+    }
+}
+
+async fn add(app: &App, counts: &Counts) -> anyhow::Result<()> {
     let hour = hour_of(app.clock.now());
     let mut tx = app.db.begin().await?;
     for (pool, (organization, refused)) in counts {
@@ -54,7 +88,7 @@ pub async fn flush(app: &App) -> anyhow::Result<()> {
                    SELECT $1, $2, $3, $4 WHERE EXISTS (SELECT 1 FROM lease_pools WHERE id = $1)
                    ON CONFLICT (pool_id, starts_at)
                    DO UPDATE SET refused = lease_hours.refused + excluded.refused";
-        tx.q(sql).bind(pool).bind(hour).bind(organization).bind(refused).exec().await?;
+        tx.q(sql).bind(*pool).bind(hour).bind(*organization).bind(*refused).exec().await?;
     }
     tx.commit().await?;
     Ok(())
@@ -132,16 +166,23 @@ pub(super) async fn taken(
 
 /// Computes the hours that have ended since the last run.
 pub async fn compute(app: &App) -> anyhow::Result<()> {
-    let until = hour_of(app.clock.now() - SETTLED);
+    let now = app.clock.now();
+    let (until, current) = (hour_of(now - SETTLED), hour_of(now));
+    // The last hour is not computed, or one that has not ended is. An hour that has just ended may be
+    // computed by a replica whose clock is some seconds ahead.
     let due = "WHERE NOT EXISTS (SELECT 1 FROM lease_hours h
                                  WHERE h.pool_id = lease_pools.id AND h.peak IS NOT NULL
                                    AND h.starts_at >= $1)
-                 AND (closed_at IS NULL OR closed_at > $2) AND created_at < $3";
+                 AND (closed_at IS NULL OR closed_at > $2) AND created_at < $3
+               OR EXISTS (SELECT 1 FROM lease_hours h
+                          WHERE h.pool_id = lease_pools.id AND h.peak IS NOT NULL
+                            AND h.starts_at >= $4)";
     let mut tx = app.db.read();
     let query = tx.select(due).bind(until - HOUR).bind(until - HOUR * AT_ONCE).bind(until);
-    let pools: Vec<PoolRow> = query.all().await?;
+    let pools: Vec<PoolRow> = query.bind(current).all().await?;
     drop(tx);
     for pool in pools {
+        forget_from(app, &pool, current).await?;
         compute_pool(app, &pool, until).await?;
     }
     Ok(())
@@ -180,6 +221,23 @@ async fn compute_pool(app: &App, pool: &PoolRow, until: DateTime<Utc>) -> anyhow
         write.bind(found.seat_seconds).exec().await?;
         hour += HOUR;
     }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Forgets what was computed of hours that have not ended. Their refusals stay.
+async fn forget_from(app: &App, pool: &PoolRow, from: DateTime<Utc>) -> anyhow::Result<()> {
+    let computed = "SELECT 1 FROM lease_hours
+                    WHERE pool_id = $1 AND starts_at >= $2 AND peak IS NOT NULL LIMIT 1";
+    let found = app.db.read().q(computed).bind(pool.id).bind(from).value::<i32>().await?;
+    if found.is_none() {
+        return Ok(());
+    }
+    let mut tx = app.db.begin().await?;
+    let sql = "UPDATE lease_hours
+               SET peak = NULL, overage_peak = NULL, tenures = NULL, seat_seconds = NULL
+               WHERE pool_id = $1 AND starts_at >= $2";
+    tx.q(sql).bind(pool.id).bind(from).exec().await?;
     tx.commit().await?;
     Ok(())
 }
