@@ -321,7 +321,10 @@ async fn release(cx: &mut Cx, OrOwn(id): OrOwn<LeaseId>, release: Release) -> Re
     refusals::refuse_borrowed(&seat, cx.now)?;
     let reassign = facts.pool_settings()?.map_or(0, |settings| settings.reassign_seconds);
     current::end(cx, &seat, End::Released, TimeDelta::seconds(reassign)).await?;
-    if facts.pool_kind == Some(PoolKind::Floating) && cx.audit.reason.is_none() {
+    let is_own = seat.user_id.is_some_and(|user| cx.caller.is_user_in(user, cx.at));
+    // The tenures of a floating pool are the record of what its holders do, and not of what others do.
+    let is_recorded = facts.pool_kind == Some(PoolKind::Floating) && (is_named || is_own);
+    if is_recorded && cx.audit.reason.is_none() {
         cx.audit.omit();
     }
     Ok(NoContent)
