@@ -6,7 +6,7 @@ use cp_server::kernel::db::query::Query;
 use cp_server::kernel::db::record::Record;
 use cp_server::licensing::leases::heartbeats::KEEP;
 use cp_server::licensing::leases::refusals::{BEYOND, ENDING, ENDLESS, NEXT};
-use cp_server::licensing::leases::rows::{FREE, OF_HOLDER, OF_LEASE, SeatRow};
+use cp_server::licensing::leases::rows::{FREE, LEFT, OF_HOLDER, OF_LEASE, SeatRow};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -100,7 +100,14 @@ async fn claims_heartbeats_and_refusals_read_an_index_and_no_pool(world: World) 
             ),
             (
                 "lease_seats_lease_id",
-                plan(&world, KEEP.into(), |q| q.bind(lease).bind(at).bind(at).bind(at).bind(at))
+                plan(&world, KEEP.into(), |q| {
+                    q.bind(lease).bind(at).bind(at).bind(at).bind(at).bind(9_i64)
+                })
+                .await,
+            ),
+            (
+                "lease_seats_persons",
+                plan(&world, LEFT.into(), |q| q.bind(pool).bind(9_i64).bind(at).bind(Uuid::nil()))
                     .await,
             ),
             (

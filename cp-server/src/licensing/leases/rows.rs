@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
 
 use super::settings::{Levels, PoolKind, Settings};
 use crate::kernel::access::ids::{DeploymentId, OrganizationId, UserId};
@@ -250,6 +251,23 @@ pub const OF_HOLDER: &str = "WHERE lease_seats.pool_id = $1 AND lease_seats.hold
 /// Selects the seat that the holder with this hash has or had.
 pub fn of_holder<'c>(tx: &'c mut Conn, pool: PoolId, holder: &str) -> Rows<'c, SeatRow> {
     tx.select(OF_HOLDER).bind(pool).bind(holder)
+}
+
+/// Whether a person who is no active member has a seat of a pool up to a number, which another holder may
+/// get. Migration 0073 has the index of persons' seats, and the last two conditions choose it.
+pub const LEFT: &str = concat!(
+    "SELECT 1 FROM lease_seats
+     WHERE pool_id = $1 AND ended_at IS NULL AND +n <= $2
+       AND (expires_at IS NULL OR expires_at > $3)
+       AND (borrowed_until IS NULL OR borrowed_until <= $3) AND ",
+    absent!(),
+    " AND user_id IS NOT NULL AND user_id > $4 LIMIT 1"
+);
+
+/// Returns whether a claim gets the seat of a person who is no active member.
+pub(super) async fn has_left(cx: &mut Cx, pool: PoolId, most: i64) -> Result<bool> {
+    let left = cx.tx.q(LEFT).bind(pool).bind(most).bind(cx.now).bind(Uuid::nil());
+    Ok(left.value::<i32>().await?.is_some())
 }
 
 /// The seat with a lease.

@@ -253,13 +253,16 @@ impl Claim {
         if may_end || facts.allocated.is_none_or(|seats| seats < self.hard_cap()) {
             return Ok(());
         }
-        // A machine may match by its components, and a person may have left.
-        if !self.holder.components.is_empty() || self.settings.kind == PoolKind::Seat {
+        // A machine may match by its components.
+        if !self.holder.components.is_empty() {
             return Ok(());
         }
-        // Two look-ups, each in an index: one statement for both would read the pool.
-        let own = rows::of_holder(&mut cx.tx, self.pool, &self.holder.hash).opt().await?;
-        if own.is_some() || rows::first_free(cx, self.pool, self.hard_cap()).opt().await?.is_some()
+        // Look-ups, each in an index: one statement for all would read the pool.
+        let (pool, most) = (self.pool, self.hard_cap());
+        let own = rows::of_holder(&mut cx.tx, pool, &self.holder.hash).opt().await?;
+        if own.is_some()
+            || rows::first_free(cx, pool, most).opt().await?.is_some()
+            || self.settings.kind != PoolKind::Node && rows::has_left(cx, pool, most).await?
         {
             return Ok(());
         }
