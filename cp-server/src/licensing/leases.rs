@@ -210,7 +210,7 @@ pub async fn claim(cx: &mut Cx, license: LicenseId, new: NewLease) -> Result<Put
     let Claimed { mut seat, is_new, taken_from } =
         take(cx, license, &mut claim, &mut facts).await?;
     if let Some(borrow) = &borrow {
-        seat = borrowing::write(cx, &seat, borrow).await?;
+        seat = borrowing::write(cx, &seat, borrow, claim.cap()).await?;
     }
     let mut lease = answers::lease(&seat, &facts, cx.now)?;
     let is_floating = claim.settings.kind == PoolKind::Floating;

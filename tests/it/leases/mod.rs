@@ -2,10 +2,14 @@
 
 mod borrowing;
 mod claims;
+mod departures;
+mod hours;
 mod model;
+mod overage;
 mod plans;
 mod races;
 mod refusals;
+mod releases;
 mod resets;
 mod vacated;
 

@@ -60,7 +60,7 @@ pub(super) fn lease(seat: &SeatRow, facts: &Facts, now: DateTime<Utc>) -> Result
         next_at,
         not_before,
         borrowed_until: seat.borrowed_until,
-        overage: seat.overage,
+        overage: facts.is_overage(seat, now)?,
         ended_at: ended.and_then(|(at, _)| at),
         end: ended.map(|(_, end)| end.into()),
         token: None,

@@ -25,7 +25,7 @@ pub struct Claim {
 impl Claim {
     /// Returns the number of the last seat that is not beyond the cap.
     pub fn cap(&self) -> i64 {
-        self.settings.cap.unwrap_or(UNLIMITED)
+        self.settings.last_within()
     }
 
     /// Returns the number of the last seat.

@@ -17,15 +17,15 @@ pub(super) async fn settle(
     name: &str,
     settings: &Settings,
 ) -> Result<()> {
-    let (cap, hard_cap) = (settings.cap, settings.hard_cap());
-    if seat.n <= cap.unwrap_or(UNLIMITED) {
+    let (cap, hard_cap) = (settings.last_within(), settings.hard_cap());
+    if seat.n <= cap {
         return Ok(());
     }
     let found = rows::of_lease(&mut cx.tx, seat.lease_id).locked().opt().await?;
     if !found.is_some_and(|found: SeatRow| found.is_unchanged(seat)) {
         return Err(Error::stale());
     }
-    let mut free = rows::free(cx, seat.pool_id, cap.unwrap_or(UNLIMITED), true).await?;
+    let mut free = rows::free(cx, seat.pool_id, cap, true).await?;
     if free.is_none() && seat.n > hard_cap.unwrap_or(UNLIMITED) {
         free = rows::free(cx, seat.pool_id, hard_cap.unwrap_or(UNLIMITED), true).await?;
         if free.is_none() {
@@ -57,7 +57,7 @@ pub(super) async fn settle(
         .bind(seat.heartbeat_at)
         .bind(seat.ttl_seconds)
         .bind(seat.expires_at)
-        .bind(free.n > cap.unwrap_or(UNLIMITED))
+        .bind(free.n > cap)
         .bind(free_at)
         .bind(seat.borrowed_until)
         .bind(seat.status_list_id)

@@ -66,9 +66,11 @@ pub struct Reset {
 
 #[derive(sqlx::FromRow)]
 struct Use {
+    pool_id: PoolId,
     name: String,
+    /// The number of seats that exist.
+    allocated: i64,
     used: i64,
-    overage: i64,
     borrowed: i64,
     next_free_at: Option<DateTime<Utc>>,
 }
@@ -82,24 +84,27 @@ pub(super) async fn list(cx: &mut Cx, id: LicenseId, _: NoFilter) -> Result<Page
         let PoolUsage { peak, refused, .. } = *report.leases.get(name)?;
         Some(ReportedPoolUse { peak, refused, since: report.since, until: report.until })
     };
-    let pool = |(name, settings): (String, BTreeMap<String, ExplainedSetting>)| {
+    let mut items = Vec::new();
+    for (name, settings) in facts.explained() {
         let effective = Settings::of(settings.clone())?;
         let found = used.remove(&name);
         let count = |of: fn(&Use) -> i64| found.as_ref().map_or(0, of);
-        Ok(Pool {
+        items.push(Pool {
             kind: effective.kind,
             cap: effective.cap,
             hard_cap: effective.hard_cap(),
             used: count(|one| one.used),
-            overage: count(|one| one.overage),
+            overage: match &found {
+                Some(found) => overage(cx, found, effective.last_within()).await?,
+                None => 0,
+            },
             borrowed: count(|one| one.borrowed),
             next_free_at: found.as_ref().and_then(|one| one.next_free_at),
             reported: reported(&name),
             settings,
             name,
-        })
-    };
-    let items = facts.explained().into_iter().map(pool).collect::<Result<_>>()?;
+        });
+    }
     Ok(Page { items, next_cursor: None })
 }
 
@@ -112,8 +117,7 @@ pub async fn fill(cx: &mut Cx, id: LicenseId) -> Result<Vec<(String, i64, Option
 /// Counts the live leases of the license's open pools.
 async fn uses(cx: &mut Cx, license: LicenseId) -> Result<BTreeMap<String, Use>> {
     let sql = concat!(
-        "SELECT p.name, COUNT(*) AS used,
-                COUNT(CASE WHEN lease_seats.overage THEN 1 END) AS overage,
+        "SELECT p.id AS pool_id, p.name, p.allocated, COUNT(*) AS used,
                 COUNT(CASE WHEN lease_seats.borrowed_until > $2 THEN 1 END) AS borrowed,
                 MIN(lease_seats.expires_at) AS next_free_at
          FROM lease_pools p JOIN lease_seats ON lease_seats.pool_id = p.id
@@ -121,10 +125,25 @@ async fn uses(cx: &mut Cx, license: LicenseId) -> Result<BTreeMap<String, Use>> 
            AND (lease_seats.expires_at IS NULL OR lease_seats.expires_at > $2)
            AND NOT ",
         rows::absent!(),
-        " GROUP BY p.name"
+        " GROUP BY p.id, p.name, p.allocated"
     );
     let found: Vec<Use> = cx.tx.q(sql).bind(license).bind(cx.now).all().await?;
     Ok(found.into_iter().map(|one| (one.name.clone(), one)).collect())
+}
+
+/// Counts the live leases of a pool beyond its cap.
+async fn overage(cx: &mut Cx, pool: &Use, cap: i64) -> Result<i64> {
+    if pool.allocated <= cap {
+        return Ok(0);
+    }
+    let sql = concat!(
+        "SELECT COUNT(*) FROM lease_seats
+         WHERE pool_id = $1 AND n > $2 AND ended_at IS NULL
+           AND (expires_at IS NULL OR expires_at > $3) AND NOT ",
+        rows::absent!()
+    );
+    let count = cx.tx.q(sql).bind(pool.pool_id).bind(cap).bind(cx.now).value().await?;
+    Ok(count.unwrap_or(0))
 }
 
 pub(super) async fn reset(cx: &mut Cx, id: LicenseId, reset: Reset) -> Result<Page<Pool>> {

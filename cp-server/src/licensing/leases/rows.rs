@@ -88,6 +88,7 @@ crate::record! {
         ttl_seconds: Option<i64>,
         expires_at: Option<DateTime<Utc>>,
         borrowed_until: Option<DateTime<Utc>>,
+        /// Whether the seat was beyond the cap at the last claim or heartbeat.
         overage: bool,
         ended_at: Option<DateTime<Utc>>,
         ended_by: Option<End>,
@@ -224,6 +225,13 @@ impl Facts {
         Ok(self.settings.get_or_init(|| found).as_ref())
     }
 
+    /// Returns whether a seat is beyond the cap. A cap that changes decides at once about live leases; an
+    /// ended one stays as it was.
+    pub fn is_overage(&self, seat: &SeatRow, now: DateTime<Utc>) -> Result<bool> {
+        let settings = self.pool_settings()?.filter(|_| seat.end_in(self, now).is_none());
+        Ok(settings.map_or(seat.overage, |settings| seat.n > settings.last_within()))
+    }
+
     /// Sets the open pool, whose effective settings are known.
     pub fn set_pool(&mut self, pool: PoolId, name: &str, settings: &Settings) {
         (self.pool_id, self.pool_name) = (Some(pool), Some(name.to_owned()));
@@ -245,14 +253,6 @@ impl Facts {
     }
 }
 
-/// The seat of a pool that a holder has or had.
-pub const OF_HOLDER: &str = "WHERE lease_seats.pool_id = $1 AND lease_seats.holder = $2";
-
-/// Selects the seat that the holder with this hash has or had.
-pub fn of_holder<'c>(tx: &'c mut Conn, pool: PoolId, holder: &str) -> Rows<'c, SeatRow> {
-    tx.select(OF_HOLDER).bind(pool).bind(holder)
-}
-
 /// Whether a person who is no active member has a seat of a pool up to a number, which another holder may
 /// get. Migration 0073 has the index of persons' seats, and the last two conditions choose it.
 pub const LEFT: &str = concat!(
@@ -268,6 +268,14 @@ pub const LEFT: &str = concat!(
 pub(super) async fn has_left(cx: &mut Cx, pool: PoolId, most: i64) -> Result<bool> {
     let left = cx.tx.q(LEFT).bind(pool).bind(most).bind(cx.now).bind(Uuid::nil());
     Ok(left.value::<i32>().await?.is_some())
+}
+
+/// The seat of a pool that a holder has or had.
+pub const OF_HOLDER: &str = "WHERE lease_seats.pool_id = $1 AND lease_seats.holder = $2";
+
+/// Selects the seat that the holder with this hash has or had.
+pub fn of_holder<'c>(tx: &'c mut Conn, pool: PoolId, holder: &str) -> Rows<'c, SeatRow> {
+    tx.select(OF_HOLDER).bind(pool).bind(holder)
 }
 
 /// The seat with a lease.

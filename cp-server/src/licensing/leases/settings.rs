@@ -326,6 +326,11 @@ impl Settings {
         [self.ttl_seconds, own].into_iter().flatten().min()
     }
 
+    /// Returns the number of the last seat that is not beyond the cap.
+    pub fn last_within(&self) -> i64 {
+        self.cap.unwrap_or(UNLIMITED)
+    }
+
     /// Returns the number of seats, with those beyond the cap; `None` without a limit.
     pub fn hard_cap(&self) -> Option<i64> {
         match (self.cap, self.overage) {

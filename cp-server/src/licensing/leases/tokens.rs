@@ -84,7 +84,7 @@ fn make(
             components: if is_matched { components } else { Vec::new() },
             matching: is_matched.then(|| matching.to_string()),
             borrowed: seat.is_borrowed(now),
-            overage: seat.overage,
+            overage: facts.is_overage(seat, now)?,
             extra: Map::new(),
         },
         status: entry,
