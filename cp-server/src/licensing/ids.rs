@@ -38,5 +38,6 @@ impl Owned for LeaseId {
 
 impl Personal for LeaseId {
     const PERSON: &'static str =
-        "SELECT user_id FROM lease_seats WHERE lease_id = $1 AND user_id IS NOT NULL";
+        "SELECT user_id FROM lease_seats WHERE lease_id = $1 AND user_id IS NOT NULL
+         UNION ALL SELECT user_id FROM lease_tenures WHERE id = $1 AND user_id IS NOT NULL";
 }

@@ -304,16 +304,15 @@ fn check_meta(meta: &Map<String, Value>) -> Result<()> {
 }
 
 async fn release(cx: &mut Cx, OrOwn(id): OrOwn<LeaseId>, release: Release) -> Result<NoContent> {
-    let Some(seat) = rows::of_lease(&mut cx.tx, id).opt().await? else {
-        cx.audit.omit();
-        return Ok(NoContent);
-    };
-    refuse_unnamed(cx, release.holder.is_some())?;
-    if release.holder.is_some() && release.holder != seat.holder {
+    let is_named = release.holder.is_some();
+    refuse_unnamed(cx, is_named)?;
+    let seat = current::seat_of(cx, id).await?;
+    if is_named && release.holder != seat.holder {
         return Err(missing());
     }
     cx.audit.reason = release.reason.map(Prose::into_string);
     let facts = facts_of(cx, &seat).await?;
+    current::refuse_unopened(cx, &facts).await?;
     if seat.end_in(&facts, cx.now).is_some() {
         cx.audit.omit();
         return Ok(NoContent);

@@ -11,23 +11,21 @@ use crate::kernel::access::caller::{CallerKind, Permission};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
 use crate::licensing::ids::{LeaseId, LicenseId};
+use crate::licensing::license_keys::rows::opens_pool;
 
-/// Returns the seat of a lease that has not left it, and its license.
+/// Returns the seat of a lease, which may have ended, and its license.
 ///
 /// # Errors
-/// Fails with 409 `lease_over` for a lease that has left its seat, and with 404 for a lease of
-/// another holder.
+/// Fails with 404 for a lease of another holder, and for a pool that the caller's key does not open.
 pub(super) async fn held(
     cx: &mut Cx,
     id: LeaseId,
     holder: Option<NewHolder>,
 ) -> Result<(SeatRow, Facts)> {
     refuse_unnamed(cx, holder.is_some())?;
-    let Some(seat) = rows::of_lease(&mut cx.tx, id).opt().await? else {
-        let tenure = tenures::load(&mut cx.tx, id).await?.ok_or_else(missing)?;
-        return Err(refusals::over(tenure.ended_at, tenure.ended_by));
-    };
+    let seat = seat_of(cx, id).await?;
     let facts = facts_of(cx, &seat).await?;
+    refuse_unopened(cx, &facts).await?;
     if let Some(holder) = holder {
         let kind = facts.pool_kind.unwrap_or(PoolKind::Floating);
         let holder = holder.resolve(&mut cx.tx, cx.at, seat.license_id, kind).await?;
@@ -36,6 +34,23 @@ pub(super) async fn held(
         }
     }
     Ok((seat, facts))
+}
+
+/// Returns the seat of a lease. One that has left its seat has the form of a seat's row.
+pub(super) async fn seat_of(cx: &mut Cx, id: LeaseId) -> Result<SeatRow> {
+    if let Some(seat) = rows::of_lease(&mut cx.tx, id).opt().await? {
+        return Ok(seat);
+    }
+    let tenure = tenures::load(&mut cx.tx, id).await?.ok_or_else(missing)?;
+    Ok(tenure.into_seat())
+}
+
+/// Refuses a license key that does not open the pool, like a missing lease.
+pub(super) async fn refuse_unopened(cx: &mut Cx, facts: &Facts) -> Result<()> {
+    match opens_pool(cx, facts.pool_name.as_deref().unwrap_or_default()).await? {
+        true => Ok(()),
+        false => Err(missing()),
+    }
 }
 
 /// Refuses a lease that has ended, for good or while its license is not in force.

@@ -220,14 +220,19 @@ pub async fn find(tx: &mut Conn, hash: &[u8]) -> Result<Option<FoundKey>> {
     Ok(tx.q(sql).bind(hash).opt().await?)
 }
 
-/// Refuses a pool that the caller's license key does not open, like a missing one.
-pub async fn refuse_pool(cx: &mut Cx, pool: &str) -> Result<()> {
+/// Returns whether the caller's license key opens the pool. Other callers are not narrowed to pools.
+pub async fn opens_pool(cx: &mut Cx, pool: &str) -> Result<bool> {
     if cx.caller.kind != CallerKind::LicenseKey {
-        return Ok(());
+        return Ok(true);
     }
     let key: Option<LicenseKey> =
         cx.tx.select("WHERE license_keys.id = $1").bind(cx.caller.id).opt().await?;
-    if key.and_then(|key| key.pools).is_none_or(|pools| pools.contains(pool)) {
+    Ok(key.and_then(|key| key.pools).is_none_or(|pools| pools.contains(pool)))
+}
+
+/// Refuses a pool that the caller's license key does not open, like a missing one.
+pub async fn refuse_pool(cx: &mut Cx, pool: &str) -> Result<()> {
+    if opens_pool(cx, pool).await? {
         return Ok(());
     }
     Err(Error::not_found(&format!("pool {pool}")).at("pool").with("pool", pool))
