@@ -32,6 +32,8 @@ pub struct Declaration {
     pub erase: Option<Erase>,
     /// The events of changes outside the table of operations.
     pub events: &'static [Happening],
+    /// Whether these events are notices, which an organization may turn off.
+    pub has_notices: bool,
     /// For a table whose rows belong to organizations.
     pub tenant: Option<Tenant>,
 }
@@ -110,7 +112,16 @@ pub type ProjectHook =
 impl Declaration {
     /// Declares rows of the platform.
     pub const fn of_platform(table: &'static str, noun: &'static str) -> Self {
-        Self { table, noun, permissions: &[], sealed: &[], erase: None, events: &[], tenant: None }
+        Self {
+            table,
+            noun,
+            permissions: &[],
+            sealed: &[],
+            erase: None,
+            events: &[],
+            has_notices: false,
+            tenant: None,
+        }
     }
 
     /// Declares rows of organizations, which a purge deletes.
@@ -146,6 +157,12 @@ impl Declaration {
     #[must_use]
     pub const fn events(self, events: &'static [Happening]) -> Self {
         Self { events, ..self }
+    }
+
+    /// Sets the events of the table's job, which are notices.
+    #[must_use]
+    pub const fn notices(self, events: &'static [Happening]) -> Self {
+        Self { events, has_notices: true, ..self }
     }
 
     /// Sets another column of the organization than `organization_id`.
@@ -202,6 +219,12 @@ pub(in crate::kernel) fn publish(declarations: &[&'static Declaration]) {
 /// Panics before the composition has published them.
 pub fn all() -> &'static [&'static Declaration] {
     PUBLISHED.get().expect("the composition publishes the declarations first")
+}
+
+/// Returns the types of all notices.
+pub fn notices() -> impl Iterator<Item = &'static str> {
+    let with_notices = all().iter().filter(|one| one.has_notices);
+    with_notices.flat_map(|one| one.events).map(|one| one.action)
 }
 
 pub(in crate::kernel) fn is_published() -> bool {

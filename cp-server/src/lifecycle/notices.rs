@@ -30,7 +30,7 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
     "notice",
     Export::LeftOut("the audit events are exported, which have every notice"),
 )
-.events(&[
+.notices(&[
     Happening { action: "licenses.expiring", doc: "A license ends in some days." },
     Happening {
         action: "licenses.expire",
@@ -62,7 +62,7 @@ pub static LEVELS: Declaration = Declaration::of_organization(
     "notice level",
     Export::LeftOut("the audit events are exported, which have every notice"),
 )
-.events(&[
+.notices(&[
     Happening {
         action: "leases.near_cap",
         doc: "The leases of a pool have reached a percentage of its cap.",

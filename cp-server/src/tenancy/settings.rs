@@ -9,9 +9,11 @@ use super::isolation::Isolation;
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::db::Conn;
 use crate::kernel::db::record::overlay;
+use crate::kernel::declaration::notices;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::json::Between;
-use crate::kernel::http::json::refusal::{BODY, Refusal};
+use crate::kernel::http::json::refusal::{BODY, Refusal, nearest};
+use crate::kernel::text::named;
 
 /// The members with a fixed shape. A member of another name may hold any value.
 #[derive(Deserialize)]
@@ -30,6 +32,7 @@ struct Known {
 #[expect(dead_code, reason = "reading them is the check")]
 struct Notifications {
     days: Option<Vec<Between<1, 365>>>,
+    /// Types of notices.
     off: Option<Vec<String>>,
 }
 
@@ -46,13 +49,30 @@ struct Security {
 pub(super) fn check(settings: &Map<String, Value>) -> Result<()> {
     let read: Result<Known, _> = serde_path_to_error::deserialize(Value::Object(settings.clone()));
     match read {
-        Ok(_) => Ok(()),
+        Ok(known) => {
+            refuse_unknown(&known.notifications.and_then(|own| own.off).unwrap_or_default())
+        }
         Err(error) => {
             let field = format!("settings.{}", error.path());
             let refusal = Refusal::of(BODY, &field, &error.into_inner().to_string());
             Err(Error::invalid(refusal.field, refusal.detail))
         }
     }
+}
+
+/// Refuses types that no notice has: a misspelled one would be sent on.
+fn refuse_unknown(off: &[String]) -> Result<()> {
+    let is_unknown = |name: &&String| notices().all(|known| known != **name);
+    let Some(name) = off.iter().find(is_unknown) else { return Ok(()) };
+    let known: Vec<_> = notices().collect();
+    let hint =
+        nearest(name, &known).map_or(String::new(), |near| format!(" Did you mean `{near}`?"));
+    let detail = format!(
+        "`settings.notifications.off` has an unknown type: {}.{hint} Known types: {}.",
+        named(name),
+        known.join(", ")
+    );
+    Err(Error::invalid("settings.notifications.off", detail))
 }
 
 /// Whether people of the organization may sign in with a link to the console.

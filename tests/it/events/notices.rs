@@ -133,6 +133,41 @@ async fn organization_chooses_its_days_and_types(world: World) {
 }
 
 #[on_both]
+async fn organization_chooses_more_days_than_the_platform(world: World) {
+    announce(&world.app).await.unwrap();
+    let settings = json!({"settings": {"notifications": {"days": [60, 10]}}});
+    world.patch(world.org(""), settings).await.expect(200);
+    end(&world, "2026-05-01T12:00:00Z", 0).await;
+    for _ in 0..130 {
+        world.pass(TimeDelta::days(1));
+        announce(&world.app).await.unwrap();
+    }
+    let end: DateTime<Utc> = "2026-05-01T12:00:00Z".parse().unwrap();
+    let found = notices(&world, &world.acme.license).await;
+    let kinds: Vec<(&str, i64, i64)> = found
+        .iter()
+        .map(|(kind, days, at)| (kind.as_str(), *days, (end - *at).num_days()))
+        .collect();
+    let (soon, over) = ("licenses.expiring", "licenses.expire");
+    assert_eq!(kinds, [(soon, 60, 59), (soon, 10, 9), (over, 0, 0)]);
+}
+
+#[on_both]
+async fn unknown_types_cannot_be_turned_off(world: World) {
+    let off = |types: Value| json!({"settings": {"notifications": {"off": types}}});
+    let problem = world.patch(world.org(""), off(json!(["licenses.expires"]))).await;
+    let problem = problem.invalid("settings.notifications.off");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("Did you mean `licenses.expire`?"), "{detail}");
+    assert!(detail.contains("limits.near") && detail.contains("leases.overage"), "{detail}");
+    let known = json!(["licenses.expire", "limits.near", "leases.overage"]);
+    world.patch(world.org(""), off(known)).await.expect(200);
+    // An event that is no notice cannot be turned off.
+    let other = off(json!(["licenses.update"]));
+    world.patch(world.org(""), other).await.invalid("settings.notifications.off");
+}
+
+#[on_both]
 async fn tokens_keys_and_subscriptions_are_announced(world: World) {
     announce(&world.app).await.unwrap();
     let token =

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::rows::{LOOKBACK, Notice, Wishes, store};
+use super::rows::{LOOKBACK, Notice, Wishes, longest, store};
 use super::settings::NoticeDays;
 use super::subjects::{SUBJECTS, Subject};
 use crate::kernel::access::ids::OrganizationId;
@@ -50,22 +50,26 @@ pub(super) async fn announce(
     begun: DateTime<Utc>,
     running_since: DateTime<Utc>,
 ) -> Result<()> {
+    let longest = longest(&mut app.db.read()).await?;
     for subject in SUBJECTS {
-        announce_all(app, subject, begun, running_since).await?;
+        announce_all(app, subject, longest, begun, running_since).await?;
     }
     Ok(())
 }
 
-/// Announces the ends of one kind.
+/// Announces the ends of one kind. An organization may choose more days before an end than the platform:
+/// the longest of them decides how far ahead ends are looked for.
 async fn announce_all(
     app: &App,
     subject: &Subject,
+    longest: i64,
     begun: DateTime<Utc>,
     running_since: DateTime<Utc>,
 ) -> Result<()> {
     let now = app.clock.now();
     let days = subject.days.unwrap_or(&NoticeDays::of(app).0);
-    let until = now + TimeDelta::days(days.iter().copied().max().unwrap_or(0));
+    let own = if subject.days.is_none() { longest } else { 0 };
+    let until = now + TimeDelta::days(days.iter().copied().chain([own]).max().unwrap_or(0));
     // What is not announced at its end is not looked for afterwards.
     let from = if subject.at_end.is_some() { begun.max(now - LOOKBACK) } else { now };
     let mut after = (from, Uuid::max());

@@ -21,7 +21,7 @@ pub(super) const KEPT: TimeDelta = TimeDelta::days(400);
 /// The settings of an organization for its notices.
 #[derive(Default, Deserialize)]
 pub(super) struct Wishes {
-    /// The days before an end, at most the longest of the platform.
+    /// The days before an end.
     pub(super) days: Option<Vec<i64>>,
     /// Types that are not wanted.
     #[serde(default)]
@@ -34,6 +34,14 @@ impl Wishes {
         let own = settings.and_then(|settings| settings.get("notifications"));
         own.and_then(|own| serde_json::from_value(own.clone()).ok()).unwrap_or_default()
     }
+}
+
+/// Returns the longest time before an end that an organization has chosen, in days.
+pub(super) async fn longest(tx: &mut Conn) -> Result<i64> {
+    let sql = "SELECT settings FROM organizations WHERE settings ->> 'notifications' IS NOT NULL";
+    let settings: Vec<(Object,)> = tx.q(sql).all().await?;
+    let days = settings.iter().flat_map(|(own,)| Wishes::of(Some(own)).days.unwrap_or_default());
+    Ok(days.max().unwrap_or(0))
 }
 
 /// Returns whether the organization wants notices of this type.
