@@ -114,7 +114,14 @@ impl State {
         let is_changed = self.license_revision != Some(self.revision);
         let two_thirds =
             self.issued_at.zip(self.expires_at).map(|(from, to)| from + (to - from) * 2 / 3);
-        !is_newest || is_revoked || is_changed || two_thirds.is_none_or(|at| at <= now)
+        let is_over = two_thirds.is_none_or(|at| at <= now);
+        !is_newest || is_revoked || is_changed || is_over || self.is_of_the_future(now)
+    }
+
+    /// Returns whether the newest token was issued by a clock that was set back since: data planes would
+    /// refuse it until the clock has caught up. Two replicas' clocks differ by less than the pace.
+    fn is_of_the_future(&self, now: DateTime<Utc>) -> bool {
+        self.issued_at.is_some_and(|issued_at| issued_at > now + PACE)
     }
 
     /// Returns whether a token that is signed now has a life, which is in whole seconds.
@@ -125,8 +132,7 @@ impl State {
     /// Returns the instant before which the server signs nothing.
     pub(super) fn not_before(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         match self.issued_at {
-            // Beyond the difference of two replicas' clocks, the clock was set back.
-            Some(issued_at) if issued_at <= now + PACE => issued_at + PACE,
+            Some(issued_at) if !self.is_of_the_future(now) => issued_at + PACE,
             _ => now,
         }
     }
