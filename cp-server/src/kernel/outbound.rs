@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, Request, StatusCode, Uri, header};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use ureq::config::Config;
@@ -247,7 +248,11 @@ impl Fetcher {
         let asked = spawn_blocking(move || {
             let _room = room;
             let (parts, mut body) = ask()?.into_parts();
-            let (max_age, retry_after) = (max_age(&parts.headers), retry_after(&parts.headers));
+            let retry_after = match RetryAfter::of(&parts.headers) {
+                Some(RetryAfter::Wait(wait)) => wait.to_std().ok(),
+                _ => None,
+            };
+            let max_age = max_age(&parts.headers);
             let body = body.with_config().limit(LARGEST).read_to_vec()?;
             Ok::<_, ureq::Error>(Fetched { status: parts.status, body, max_age, retry_after })
         });
@@ -276,9 +281,30 @@ fn max_age(headers: &HeaderMap) -> Option<i64> {
     age.trim_matches('"').parse().ok()
 }
 
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
-    text.trim().parse().ok().map(Duration::from_secs)
+/// `Retry-After` (RFC 9110, section 10.2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryAfter {
+    Wait(TimeDelta),
+    Date(DateTime<Utc>),
+}
+
+impl RetryAfter {
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+        if let Ok(seconds) = text.parse::<u32>() {
+            return Some(Self::Wait(TimeDelta::seconds(seconds.into())));
+        }
+        // The preferred form of a date, `Sun, 06 Nov 1994 08:49:37 GMT`, is one of RFC 2822.
+        DateTime::parse_from_rfc2822(text).ok().map(|date| Self::Date(date.to_utc()))
+    }
+
+    /// Returns the time to wait from this instant on; negative for a date that has passed.
+    pub fn from(self, now: DateTime<Utc>) -> TimeDelta {
+        match self {
+            Self::Wait(wait) => wait,
+            Self::Date(date) => date - now,
+        }
+    }
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -309,5 +335,26 @@ impl Resolver for CheckedResolver {
         let refusal = "its address is not public; an operator can allow the host with \
                        CP_OIDC_ALLOWED_HOSTS";
         Err(ureq::Error::Other(refusal.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_a_number_of_seconds_or_a_date() {
+        let now = "1994-11-06T08:48:37Z".parse().unwrap();
+        let wait = |text: &'static str| {
+            let value = header::HeaderValue::from_static(text);
+            let headers = HeaderMap::from_iter([(header::RETRY_AFTER, value)]);
+            RetryAfter::of(&headers).map(|after| after.from(now).num_seconds())
+        };
+        assert_eq!(wait("120"), Some(120));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:49:37 GMT"), Some(60));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:47:37 GMT"), Some(-60));
+        for bad in ["", "-1", "1.5", "soon", "Sun, 06 Nov 1994"] {
+            assert_eq!(wait(bad), None, "{bad}");
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! Carriers: how an endpoint gets its events, by HTTP or by mail.
 
-use chrono::TimeDelta;
 use cp_contracts::Event;
 use tokio::time::Instant;
 
@@ -87,6 +86,6 @@ async fn post(app: &App, message: Message) -> Outcome {
     let text = &receipt.body[..receipt.body.len().min(ANSWER)];
     // PostgreSQL keeps no U+0000.
     let answer = Some(String::from_utf8_lossy(text).replace('\0', "\u{fffd}"));
-    let retry_after = receipt.retry_after.and_then(|wait| TimeDelta::from_std(wait).ok());
+    let retry_after = receipt.retry_after.map(|after| after.from(app.clock.now()));
     Outcome { at, duration_ms, status: Some(receipt.status.as_u16()), error, answer, retry_after }
 }

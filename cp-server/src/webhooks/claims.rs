@@ -179,7 +179,8 @@ async fn claim(
     if first.place < BEHIND {
         claimed.retain(|one| one.place < BEHIND);
     }
-    let update = tx.q("UPDATE webhook_deliveries SET next_at = ").and("?", now + CLAIMED);
+    let update = tx.q("UPDATE webhook_deliveries SET ");
+    let update = update.and("next_at = ?, claimed_until = ?", now + CLAIMED);
     let update = update.sql(" WHERE id IN (VALUES ");
     update.rows(&claimed, |query, one| query.bind(one.id)).sql(")").exec().await?;
     Ok(claimed)
@@ -207,7 +208,7 @@ async fn record(
     let finished = next.is_none().then_some(now);
     // The endpoint may have been disabled, or the delivery deleted, while the attempt ran.
     let sql = "UPDATE webhook_deliveries
-               SET status = $3, attempts = $4, next_at = $5, finished_at = $6
+               SET status = $3, attempts = $4, next_at = $5, finished_at = $6, claimed_until = NULL
                WHERE id = $1 AND attempts = $2 AND status = 'pending'";
     let update = tx.q(sql).bind(delivery.id).bind(delivery.attempts);
     let update = update.bind(status).bind(attempts).bind(next).bind(finished);

@@ -29,7 +29,8 @@ crate::routes! {
     GET "/webhooks/{id}/deliveries" WEBHOOKS_READ => list;
     /// Returns a delivery with its attempts.
     GET "/webhook-deliveries/{id}" WEBHOOKS_READ => read;
-    /// Sends a delivery again at once, whatever its state. Its `webhook-id` stays the same.
+    /// Sends a delivery again at once, whatever its state. Its `webhook-id` stays the same. A delivery that
+    /// is being sent stays as it is.
     POST "/webhook-deliveries/{id}/retry" WEBHOOKS_WRITE => retry, harmless;
     /// Sends deliveries of a time again: those that failed or were skipped, or all of them.
     ///
@@ -137,10 +138,17 @@ async fn retry(
 ) -> Result<DeliveryWithAttempts> {
     let (_, webhook) = find(cx, id).await?;
     hold(&mut cx.tx, webhook.id).await?;
+    // A replica has claimed it and sends it now. A second attempt beside that one would be sent twice.
     let sql = "UPDATE webhook_deliveries
-               SET status = 'pending', attempts = 0, next_at = $2, finished_at = NULL
-               WHERE id = $1";
-    let delivery: Delivery = cx.tx.returning(sql).bind(id).bind(cx.now).one().await?;
+               SET status = 'pending', attempts = 0, next_at = $2, finished_at = NULL,
+                   claimed_until = NULL
+               WHERE id = $1
+                 AND (status <> 'pending' OR claimed_until IS NULL OR claimed_until <= $2)";
+    let retried: Option<Delivery> = cx.tx.returning(sql).bind(id).bind(cx.now).opt().await?;
+    let Some(delivery) = retried else {
+        let (delivery, _) = find(cx, id).await?;
+        return shown(&mut cx.tx, delivery).await;
+    };
     claims::refresh(&mut cx.tx, webhook.id).await?;
     Sending::of(&cx.app).wake();
     shown(&mut cx.tx, delivery).await

@@ -1,10 +1,17 @@
 //! Deliveries that are sent again.
 
-use chrono::TimeDelta;
-use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use chrono::TimeDelta;
+use cp_server::webhooks::sending::settle;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::Semaphore;
+
+use super::hostile::{hostile, read_head};
 use super::{Receiver, alone, deliver, id, webhook};
-use crate::events::change;
+use crate::events::{change, place};
 use crate::world::{World, on_both};
 
 /// A receiver, its webhook, and the ID of a delivery that it has.
@@ -31,6 +38,45 @@ async fn retry_sends_a_delivery_again(world: World) {
     assert_eq!(received[0].header("webhook-id"), received[1].header("webhook-id"));
     world.post(format!("/webhooks/{}/disable", id(&made)), json!({})).await.expect(200);
     world.post(&path, json!({})).await.refused(409, "webhook_disabled");
+}
+
+#[on_both]
+async fn retry_leaves_a_delivery_alone_that_is_being_sent(world: World) {
+    alone(&world).await;
+    let (count, answers) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+    let receiving = (count.clone(), answers.clone());
+    let receiver = hostile(move |mut stream| {
+        let (count, answers) = receiving.clone();
+        async move {
+            read_head(&mut stream).await;
+            count.fetch_add(1, Ordering::SeqCst);
+            let _may = answers.acquire().await;
+            let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+        }
+    });
+    let made = webhook(&world, &receiver.await, &["organizations.*"]).await;
+    change(&world, "Acme 2").await;
+    place(&world).await;
+    let app = world.app.clone();
+    let sending = tokio::spawn(async move { settle(&app).await });
+    while count.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let deliveries = world.get(format!("/webhooks/{}/deliveries", id(&made))).await.expect(200);
+    let path = format!("/webhook-deliveries/{}", id(&deliveries["items"][0]));
+    let retried = world.post(format!("{path}/retry"), json!({})).await.expect(200);
+    assert_eq!((&retried["status"], &retried["attempts"]), (&json!("pending"), &json!(0)));
+    let (other, _) = world.replica().await;
+    settle(&other).await.unwrap();
+    answers.add_permits(10);
+    sending.await.unwrap().unwrap();
+    assert_eq!(count.load(Ordering::SeqCst), 1);
+    let shown = world.get(&path).await.expect(200);
+    assert_eq!((&shown["status"], &shown["attempts"]), (&json!("delivered"), &json!(1)));
+    // It is sent again once no attempt runs.
+    world.post(format!("{path}/retry"), json!({})).await.expect(200);
+    deliver(&world).await;
+    assert_eq!(count.load(Ordering::SeqCst), 2);
 }
 
 #[on_both]

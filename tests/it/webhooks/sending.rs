@@ -124,6 +124,22 @@ async fn failed_attempt_is_repeated_with_the_same_id(world: World) {
 }
 
 #[on_both]
+async fn retry_after_may_be_a_date(world: World) {
+    alone(&world).await;
+    let receiver = Receiver::start().await;
+    webhook(&world, &receiver.url, &["organizations.*"]).await;
+    receiver.answer_with(503, "retry-after", "Fri, 02 Jan 2026 00:10:00 GMT");
+    change(&world, "Acme 2").await;
+    deliver(&world).await;
+    world.pass(TimeDelta::seconds(599));
+    deliver(&world).await;
+    assert_eq!(receiver.received().len(), 1);
+    world.pass(TimeDelta::seconds(1));
+    deliver(&world).await;
+    assert_eq!(receiver.received().len(), 2);
+}
+
+#[on_both]
 async fn events_of_one_object_wait_for_each_other(world: World) {
     alone(&world).await;
     let receiver = Receiver::start().await;

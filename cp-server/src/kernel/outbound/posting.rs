@@ -24,7 +24,7 @@ use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
 use super::proxies::Proxy;
-use super::{ChosenBy, FetchSettings, retry_after};
+use super::{ChosenBy, FetchSettings, RetryAfter};
 
 /// The time for the whole message, until the status of the answer.
 pub const PATIENCE: Duration = Duration::from_secs(15);
@@ -50,8 +50,7 @@ pub struct Message {
 #[derive(Debug)]
 pub struct Receipt {
     pub status: StatusCode,
-    /// `Retry-After`, if it is a number of seconds.
-    pub retry_after: Option<Duration>,
+    pub retry_after: Option<RetryAfter>,
     /// The beginning of the body.
     pub body: Vec<u8>,
 }
@@ -129,6 +128,7 @@ impl Poster {
             false => Err(format!("{host} is not a public address")),
         }
     }
+
     /// Returns whether a message may go to these addresses of a host. The platform's endpoints and the
     /// allowed hosts may be private, but this machine has services that trust every local caller.
     fn permits(&self, chosen_by: ChosenBy, host: &str, ips: &[IpAddr]) -> bool {
@@ -139,7 +139,6 @@ impl Poster {
         (self.settings.allow_loopback || !ips.iter().any(is_local))
             && self.settings.permits(chosen_by, host, ips.iter().copied())
     }
-
 
     /// Sends a message and returns the answer with any status.
     pub async fn post(&self, message: Message) -> Result<Receipt, DeliveryError> {
@@ -249,7 +248,7 @@ async fn exchange(
         }
     };
     let _ = tokio::time::timeout(READING, read).await;
-    Ok(Receipt { status: parts.status, retry_after: retry_after(&parts.headers), body: text })
+    Ok(Receipt { status: parts.status, retry_after: RetryAfter::of(&parts.headers), body: text })
 }
 
 /// Reads the beginning of a body. A body that breaks is as good as its beginning.
@@ -259,6 +258,7 @@ async fn beginning(mut body: hyper::body::Incoming, text: &mut Vec<u8>) {
         let data = frame.into_data().unwrap_or_default();
         text.extend_from_slice(&data[..data.len().min(LARGEST - text.len())]);
     }
+}
 
 #[cfg(test)]
 mod tests {
@@ -290,5 +290,4 @@ mod tests {
         assert!(closed.check("https://10.0.0.2/", ChosenBy::Operator).is_ok());
         assert!(closed.check("https://10.0.0.2/", ChosenBy::Organization).is_err());
     }
-}
 }
