@@ -19,8 +19,8 @@ use crate::kernel::http::cx::Cx;
 use crate::kernel::http::waiting::Slot;
 
 const MEDIA_TYPE: &str = "text/event-stream";
-/// The time without events after which a comment keeps the connection open. The caller's permission
-/// is checked again as often.
+/// The time without events after which a comment keeps the connection open. The caller's credential and
+/// permission are checked before a chunk that is sent this long after the last check.
 const QUIET: Duration = Duration::from_secs(15);
 /// The longest stream. Its client connects again, and continues after the last event.
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -82,8 +82,9 @@ impl<P: PathTarget> Writing<P> {
         let (end, mut checked) = (Instant::now() + LONGEST, Instant::now());
         self.send(RETRY.to_owned()).await?;
         while Instant::now() < end && !app.is_stopping() {
+            let quiet = QUIET.saturating_sub(checked.elapsed());
             let page = match self.slot {
-                Some(_) => self.reading.next(QUIET).await?,
+                Some(_) => self.reading.next(quiet).await?,
                 None => self.reading.page(&mut app.db.read()).await?,
             };
             let mut text = String::new();
@@ -91,15 +92,19 @@ impl<P: PathTarget> Writing<P> {
                 let data = serde_json::to_string(event).map_err(Error::internal)?;
                 text.push_str(&format!("id: {}\ndata: {data}\n\n", event.seq));
             }
-            match (text.is_empty(), &self.slot) {
-                (true, None) => return Ok(()),
-                (true, Some(_)) => self.send(":\n\n".to_owned()).await?,
-                (false, _) => self.send(text).await?,
+            if text.is_empty() {
+                if self.slot.is_none() {
+                    return Ok(());
+                }
+                text.push_str(":\n\n");
             }
+            // A slow reader delays the chunk: the check is after the wait for its place.
+            let place = self.chunks.reserve().await.map_err(|_| Ended::Reader)?;
             if checked.elapsed() >= QUIET {
                 self.check(&app).await?;
                 checked = Instant::now();
             }
+            place.send(Ok(Bytes::from(text)));
         }
         Ok(())
     }

@@ -135,6 +135,24 @@ async fn server_sent_events_resume_after_the_last_one(world: World) {
 }
 
 #[on_both]
+async fn stream_of_an_ended_credential_sends_nothing_more(world: World) {
+    let token = world.new_token(&world.org(""), &["audit:read"]).await;
+    let request = Request::get(format!("/api/v1{}", world.org("/events")));
+    let request = request.header("accept", "text/event-stream").body(Body::empty()).unwrap();
+    let response = world.by(&token).respond(request).await;
+    assert_eq!(response.status(), 200);
+    let mut chunks = response.into_body().into_data_stream();
+    let first = chunks.next().await.unwrap().unwrap();
+    assert_eq!(&first[..], b"retry: 3000\n\n");
+    let tokens = world.get(world.org("/service-tokens?limit=1")).await.expect(200);
+    let own = format!("/service-tokens/{}", tokens["items"][0]["id"].as_str().unwrap());
+    world.delete(own).await.expect(204);
+    // The check comes before what is sent: not even a comment follows.
+    let next = tokio::time::timeout(Duration::from_secs(20), chunks.next()).await;
+    assert!(next.unwrap().is_none());
+}
+
+#[on_both]
 async fn readers_on_three_replicas_see_each_event_once_in_order(world: World) {
     let (second, two) = world.server(|settings| settings.shared.rate_limits = false);
     let (third, three) = world.server(|settings| settings.shared.rate_limits = false);
