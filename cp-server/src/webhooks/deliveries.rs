@@ -29,8 +29,9 @@ crate::routes! {
     GET "/webhooks/{id}/deliveries" WEBHOOKS_READ => list;
     /// Returns a delivery with its attempts.
     GET "/webhook-deliveries/{id}" WEBHOOKS_READ => read;
-    /// Sends a delivery again at once, whatever its state. Its `webhook-id` stays the same. A delivery that
-    /// is being sent stays as it is.
+    /// Sends a delivery again at once, whatever its state. Its `webhook-id` stays the same.
+    ///
+    /// A delivery that is being sent stays as it is.
     POST "/webhook-deliveries/{id}/retry" WEBHOOKS_WRITE => retry, harmless;
     /// Sends deliveries of a time again: those that failed or were skipped, or all of them.
     ///
