@@ -11,6 +11,7 @@
 
 pub mod allocation_use;
 pub mod allocations;
+pub mod cadence;
 pub mod cycle_rows;
 pub mod cycles;
 pub mod distribution;
@@ -21,8 +22,9 @@ pub mod tree;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use self::cadence::Cadence;
 use self::cycle_rows::{Cycle, used};
-use self::rows::{Budget, Cadence};
+use self::rows::Budget;
 use super::limits::allocations as allocation_rows;
 use super::limits::percentages::Percentages;
 use super::limits::row::Enforcement;
@@ -70,7 +72,8 @@ crate::routes! {
     /// Creates or replaces the budget of a product.
     ///
     /// A change applies to the active cycle at once: its total becomes `credits` and what the cycle
-    /// before passed on. The request opens no cycle.
+    /// before passed on. With another `cadence` or `renewal_day` the cycle ends on the next renewal
+    /// day. The request opens no cycle.
     PUT "/organizations/{org}/budgets/{product}" LIMITS_WRITE => put, local;
     /// Deletes the budget of a product with its cycles and allocations. Recorded usage stays.
     DELETE "/organizations/{org}/budgets/{product}" LIMITS_WRITE => delete, local;

@@ -1,6 +1,7 @@
 mod allocations;
 mod budgets;
 mod credits;
+mod cycles;
 mod enforcement;
 mod limits;
 mod properties;

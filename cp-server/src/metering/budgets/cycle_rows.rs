@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 
-use super::rows::{Budget, CREDITS, Cadence};
+use super::cadence::Cadence;
+use super::rows::{Budget, CREDITS};
 use crate::identity::scopes::ScopeRef;
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::db::Conn;

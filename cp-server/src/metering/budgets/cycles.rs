@@ -4,9 +4,10 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::cadence::Cadence;
 use super::cycle_rows::{self, Cycle, CycleRow, used};
 use super::renewal::{CopyOf, Next, OnOversold, default_name, replace};
-use super::rows::{self, Budget, Cadence};
+use super::rows::{self, Budget};
 use crate::kernel::access::place::Org;
 use crate::kernel::clock::after;
 use crate::kernel::declaration::{Declaration, Export};

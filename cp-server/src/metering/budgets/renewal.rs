@@ -163,9 +163,11 @@ pub(super) async fn follow(cx: &mut Cx, before: &Budget, budget: &Budget) -> Res
     let Some(active) = cycle_rows::active(&mut cx.tx, budget).await? else { return Ok(()) };
     let is_timed_alike =
         (before.cadence, before.renewal_day) == (budget.cadence, budget.renewal_day);
-    let ends_at = match is_timed_alike {
+    // A cycle that has ended is closed at its own end.
+    let has_ended = active.ends_at.is_some_and(|end| end <= cx.now);
+    let ends_at = match is_timed_alike || has_ended {
         true => active.ends_at,
-        false => budget.cadence.end_after(active.starts_at, budget.renewal_day),
+        false => budget.cadence.end_beyond(active.starts_at, budget.renewal_day, cx.now),
     };
     let sql = "UPDATE budget_cycles SET credits = $3, ends_at = $4, updated_at = $5
                WHERE id = $1 AND organization_id = $2";

@@ -1,0 +1,62 @@
+//! The ends of cycles: changes of the cadence, and cycles that no job has closed.
+
+use chrono::TimeDelta;
+use cp_server::metering::budgets::renewal;
+use serde_json::{Value, json};
+
+use super::record;
+use crate::world::{World, on_both};
+
+/// Sets a budget of 1000 enforced credits, and returns it.
+async fn put(world: &World, change: Value, status: u16) -> Value {
+    let mut body = json!({"credits": 1000, "enforcement": "enforce"});
+    body.as_object_mut().unwrap().extend(change.as_object().cloned().unwrap());
+    world.put(world.org("/budgets/copilot"), body).await.expect(status)
+}
+
+async fn open(world: &World) {
+    world.post(world.org("/budgets/copilot/cycles"), json!({})).await.expect(201);
+}
+
+fn span(cycle: &Value) -> [&str; 2] {
+    ["starts_at", "ends_at"].map(|end| cycle[end].as_str().unwrap())
+}
+
+async fn cycles(world: &World, product: &str) -> Vec<Value> {
+    let path = world.org(&format!("/budgets/{product}/cycles"));
+    world.get(path).await.expect(200)["items"].as_array().unwrap().clone()
+}
+
+#[on_both]
+async fn changed_cadence_ends_the_active_cycle_after_now(world: World) {
+    // To the first of April.
+    world.pass(TimeDelta::days(89));
+    put(&world, json!({}), 201).await;
+    open(&world).await;
+    let april = "2026-04-01T00:00:00Z";
+    assert_eq!(span(&cycles(&world, "copilot").await[0]), [april, "2026-05-01T00:00:00Z"]);
+    world.pass(TimeDelta::days(19));
+    let changed = put(&world, json!({"renewal_day": 5}), 200).await;
+    assert_eq!(span(&changed["cycle"]), [april, "2026-05-05T00:00:00Z"]);
+    let yearly = put(&world, json!({"renewal_day": 5, "cadence": "yearly"}), 200).await;
+    assert_eq!(span(&yearly["cycle"]), [april, "2027-03-05T00:00:00Z"]);
+    // To the tenth of June.
+    world.pass(TimeDelta::days(51));
+    let monthly = put(&world, json!({"renewal_day": 5}), 200).await;
+    assert_eq!(span(&monthly["cycle"]), [april, "2026-07-05T00:00:00Z"]);
+    let manual = put(&world, json!({"cadence": "manual"}), 200).await;
+    assert_eq!(manual["cycle"]["ends_at"], Value::Null);
+    put(&world, json!({"renewal_day": 5}), 200).await;
+    renewal::renew(&world.app).await.unwrap();
+    assert_eq!(cycles(&world, "copilot").await.len(), 1, "it has not ended");
+    // A cycle that has ended keeps its end; the next one follows the changed budget.
+    world.pass(TimeDelta::days(30));
+    let late = put(&world, json!({"renewal_day": 20}), 200).await;
+    assert_eq!(span(&late["cycle"]), [april, "2026-07-05T00:00:00Z"]);
+    renewal::renew(&world.app).await.unwrap();
+    let all = cycles(&world, "copilot").await;
+    assert_eq!(
+        all.iter().map(span).collect::<Vec<_>>(),
+        [["2026-07-05T00:00:00Z", "2026-07-20T00:00:00Z"], [april, "2026-07-05T00:00:00Z"]]
+    );
+}
