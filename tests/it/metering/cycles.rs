@@ -60,3 +60,35 @@ async fn changed_cadence_ends_the_active_cycle_after_now(world: World) {
         [["2026-07-05T00:00:00Z", "2026-07-20T00:00:00Z"], [april, "2026-07-05T00:00:00Z"]]
     );
 }
+
+/// Each of the overdue cycles has a window of its own, whether or not the job has opened it.
+#[on_both]
+async fn overdue_cycles_have_windows_of_their_own(world: World) {
+    put(&world, json!({}), 201).await;
+    open(&world).await;
+    // To the tenth of March: the cycles of January and February have ended.
+    world.pass(TimeDelta::days(67));
+    let asking = |quantity: i64, at: &str| {
+        json!({
+            "metric": "cost", "unit": "usd", "product": "copilot", "mode": "enforce",
+            "quantity": quantity, "observed_at": at,
+        })
+    };
+    let refused = async |quantity: i64, at: &str| {
+        let answer = world.post(world.org("/usage"), asking(quantity, at)).await;
+        answer.refused(429, "limit_exceeded")["resets_at"].clone()
+    };
+    let (february, march) = ("2026-02-10T00:00:00Z", "2026-03-10T00:00:00Z");
+    record(&world, asking(900, march)).await;
+    assert_eq!(refused(200, march).await, "2026-04-01T00:00:00Z");
+    record(&world, asking(1000, february)).await;
+    assert_eq!(refused(1, february).await, "2026-03-01T00:00:00Z");
+    record(&world, asking(100, march)).await;
+    let path = "/limits/check?metric=credits&unit=copilot&window=cycle";
+    let checked = world.get(world.org(path)).await.expect(200);
+    assert_eq!(checked["used"], 1000);
+    assert_eq!(
+        checked["interval"],
+        json!({"since": "2026-03-01T00:00:00Z", "until": "2026-03-31T23:59:59.999999Z"})
+    );
+}

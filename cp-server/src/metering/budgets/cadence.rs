@@ -1,7 +1,8 @@
 //! Cadences: when the cycles of a budget end.
 
-use chrono::{DateTime, Datelike, Months, NaiveTime, Utc};
+use chrono::{DateTime, Datelike, Months, NaiveTime, TimeDelta, Utc};
 
+use crate::metering::counters::Interval;
 use crate::metering::limits::windows::Period;
 
 crate::text_enum! {
@@ -54,6 +55,29 @@ impl Cadence {
     }
 }
 
+/// The times of an active cycle, and of the ones that follow it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CycleTimes {
+    pub starts_at: DateTime<Utc>,
+    /// Exclusive; `None` for a cycle that a caller ends.
+    pub ends_at: Option<DateTime<Utc>>,
+    pub cadence: Cadence,
+    pub renewal_day: i64,
+}
+
+impl CycleTimes {
+    /// Returns the cycle that contains `at`: this one, or one of the next ones, which no job has
+    /// opened yet. `None` before this cycle.
+    pub fn at(self, at: DateTime<Utc>) -> Option<Interval> {
+        let (mut since, mut end) = (self.starts_at, self.ends_at);
+        while let Some(past) = end.filter(|end| *end <= at) {
+            (since, end) = (past, self.cadence.end_after(past, self.renewal_day));
+        }
+        let until = end.map(|end| end - TimeDelta::microseconds(1));
+        (since <= at).then_some(Interval { since: Some(since), until })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,5 +114,28 @@ mod tests {
         }
         let now = at("2026-04-20T00:00:00Z");
         assert_eq!(Cadence::Manual.end_beyond(at("2026-04-01T00:00:00Z"), 1, now), None);
+    }
+
+    #[test]
+    fn window_of_an_instant_contains_it() {
+        let [starts_at, ends_at] = ["2026-01-15T00:00:00Z", "2026-02-01T00:00:00Z"].map(at);
+        let (cadence, renewal_day) = (Cadence::Monthly, 1);
+        let times = CycleTimes { starts_at, ends_at: Some(ends_at), cadence, renewal_day };
+        let window = |instant: &str| {
+            let found = times.at(at(instant));
+            found.map(|window| (window.since.unwrap(), window.until.unwrap()))
+        };
+        for (instant, since, end) in [
+            ("2026-01-15T00:00:00Z", "2026-01-15T00:00:00Z", "2026-02-01T00:00:00Z"),
+            ("2026-02-01T00:00:00Z", "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z"),
+            ("2026-06-30T23:59:59Z", "2026-06-01T00:00:00Z", "2026-07-01T00:00:00Z"),
+        ] {
+            let expected = (at(since), at(end) - TimeDelta::microseconds(1));
+            assert_eq!(window(instant), Some(expected), "{instant}");
+        }
+        assert_eq!(window("2026-01-14T23:59:59Z"), None);
+        let manual = CycleTimes { ends_at: None, cadence: Cadence::Manual, ..times };
+        let open = Interval { since: Some(starts_at), until: None };
+        assert_eq!(manual.at(at("2030-01-01T00:00:00Z")), Some(open));
     }
 }

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 
-use super::cadence::Cadence;
+use super::cadence::{Cadence, CycleTimes};
 use super::rows::{Budget, CREDITS};
 use crate::identity::scopes::ScopeRef;
 use crate::kernel::access::ids::OrganizationId;
@@ -19,7 +19,6 @@ use crate::kernel::section::{ExportRequest, Exported};
 use crate::metering::counters::{self, Interval};
 use crate::metering::ids::{BudgetCycleId, BudgetId};
 use crate::metering::limits::row::Limit;
-use crate::metering::limits::windows::CycleTimes;
 use crate::metering::quantity::Quantity;
 
 /// The condition on `cycle_id` for rows of active cycles of the organization `$1`.
@@ -194,10 +193,8 @@ pub async fn with_times(
     let rows: Vec<TimesRow> = tx.q(sql).bind(organization).all().await?;
     let times: HashMap<BudgetCycleId, CycleTimes> = rows
         .into_iter()
-        .map(|row| {
-            let next = row.ends_at.and_then(|end| row.cadence.end_after(end, row.renewal_day));
-            let (starts_at, ends_at) = (row.starts_at, row.ends_at);
-            (row.id, CycleTimes { starts_at, ends_at, next_ends_at: next })
+        .map(|TimesRow { id, starts_at, ends_at, cadence, renewal_day }| {
+            (id, CycleTimes { starts_at, ends_at, cadence, renewal_day })
         })
         .collect();
     for limit in &mut limits {

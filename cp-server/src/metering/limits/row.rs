@@ -6,11 +6,12 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::percentages::Percentages;
-use super::windows::{CycleTimes, Period, Window};
+use super::windows::{Period, Window};
 use crate::identity::scopes::ScopeRef;
 use crate::kernel::access::ids::{OrganizationId, ProjectId};
 use crate::kernel::db::record::Record;
 use crate::kernel::http::answer::Resource;
+use crate::metering::budgets::cadence::CycleTimes;
 use crate::metering::counters::Interval;
 use crate::metering::ids::{BudgetCycleId, LimitId};
 use crate::metering::quantity::Quantity;

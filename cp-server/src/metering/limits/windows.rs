@@ -47,29 +47,6 @@ impl Window {
     }
 }
 
-/// The times of an active cycle, and of the one that follows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CycleTimes {
-    pub starts_at: DateTime<Utc>,
-    /// Exclusive; `None` for a cycle that a caller ends.
-    pub ends_at: Option<DateTime<Utc>>,
-    /// The end of the next cycle.
-    pub next_ends_at: Option<DateTime<Utc>>,
-}
-
-impl CycleTimes {
-    /// Returns the cycle that contains `at`: this one, or the next one while no job has opened it.
-    /// `None` before this cycle.
-    pub fn at(self, at: DateTime<Utc>) -> Option<Interval> {
-        let (since, end) = match self.ends_at {
-            Some(end) if end <= at => (end, self.next_ends_at),
-            end => (self.starts_at, end),
-        };
-        let until = end.map(|end| end - TimeDelta::microseconds(1));
-        (since <= at).then_some(Interval { since: Some(since), until })
-    }
-}
-
 impl Period {
     pub fn length(self) -> TimeDelta {
         TimeDelta::days(match self {
