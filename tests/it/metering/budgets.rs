@@ -282,10 +282,7 @@ async fn cycles_follow_each_other_without_a_gap(world: World) {
     assert_eq!(event["items"][0]["actor_kind"], "system");
     // Months without a server: one cycle after the other.
     world.pass(TimeDelta::days(60));
-    for _ in 0..3 {
-        world.pass(TimeDelta::milliseconds(1));
-        renewal::renew(&world.app).await.unwrap();
-    }
+    renewal::renew(&world.app).await.unwrap();
     let all = cycles_of().await;
     assert_eq!(all[0]["starts_at"], "2026-04-01T00:00:00Z");
     assert_eq!(all.as_array().unwrap().len(), 4);

@@ -92,3 +92,30 @@ async fn overdue_cycles_have_windows_of_their_own(world: World) {
         json!({"since": "2026-03-01T00:00:00Z", "until": "2026-03-31T23:59:59.999999Z"})
     );
 }
+
+/// Budgets that fail delay no other one, and one run opens all cycles that are due.
+#[on_both]
+async fn renewal_passes_by_budgets_that_fail(world: World) {
+    // More than a page of them, and all of them are due before the others.
+    for n in 0..101 {
+        let path = world.org(&format!("/budgets/broken-{n}"));
+        world.put(&path, json!({"credits": 1})).await.expect(201);
+        world.post(format!("{path}/cycles"), json!({})).await.expect(201);
+    }
+    world.exec("UPDATE budgets SET cadence = 'never' WHERE product LIKE 'broken-%'").await;
+    put(&world, json!({"renewal_day": 2}), 201).await;
+    open(&world).await;
+    world.pass(TimeDelta::days(60));
+    renewal::renew(&world.app).await.unwrap();
+    let all = cycles(&world, "copilot").await;
+    assert_eq!(
+        all.iter().map(span).collect::<Vec<_>>(),
+        [
+            ["2026-03-02T00:00:00Z", "2026-04-02T00:00:00Z"],
+            ["2026-02-02T00:00:00Z", "2026-03-02T00:00:00Z"],
+            ["2026-01-02T00:00:00Z", "2026-02-02T00:00:00Z"],
+        ]
+    );
+    let active = all.iter().map(|cycle| cycle["status"] == "active").collect::<Vec<_>>();
+    assert_eq!(active, [true, false, false]);
+}

@@ -1,7 +1,8 @@
 //! Renewal: a cycle closes, and the next one opens, by a request or at its end.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::types::Json;
+use uuid::Uuid;
 
 use super::cycle_rows::{self, Cycle, CycleRow, CycleSummary, used};
 use super::rows::{self, Budget};
@@ -185,33 +186,63 @@ pub(super) async fn follow(cx: &mut Cx, before: &Budget, budget: &Budget) -> Res
     allocations::write(cx, budget, &cycle, &tree.rows).await
 }
 
-/// Opens the next cycle of every budget whose active cycle has ended. Each replica runs it; the
+/// The maximum number of cycles that one statement finds.
+const PAGE: i64 = 100;
+
+/// A cycle that has ended.
+#[derive(sqlx::FromRow)]
+struct Due {
+    id: BudgetCycleId,
+    ends_at: DateTime<Utc>,
+    organization_id: OrganizationId,
+    product: String,
+}
+
+/// Opens the next cycles of every budget whose active cycle has ended. Each replica runs it; the
 /// condition of the statement that closes a cycle decides which one does.
+///
+/// A budget that fails is passed by, so that it delays no other.
 pub async fn renew(app: &App) -> anyhow::Result<()> {
-    let sql = "SELECT c.organization_id, b.product FROM budget_cycles c
+    let sql = "SELECT c.id, c.ends_at, c.organization_id, b.product FROM budget_cycles c
                JOIN budgets b ON b.id = c.budget_id
-               WHERE c.status = 'active' AND c.ends_at <= $1
-               ORDER BY c.ends_at LIMIT 100";
-    let due: Vec<(OrganizationId, String)> =
-        app.db.read().q(sql).bind(app.clock.now()).all().await?;
-    for (organization, product) in due {
-        if let Err(error) = renew_one(app, organization, &product).await {
-            tracing::error!(%organization, product, %error, "a budget's cycle could not be renewed");
+               WHERE c.status = 'active' AND (c.ends_at, c.id) > ($1, $2) AND c.ends_at <= $3
+               ORDER BY c.ends_at, c.id LIMIT $4";
+    let mut last = (DateTime::UNIX_EPOCH, BudgetCycleId(Uuid::nil()));
+    loop {
+        let mut conn = app.db.read();
+        let page = conn.q(sql).bind(last.0).bind(last.1).bind(app.clock.now()).bind(PAGE);
+        let due: Vec<Due> = page.all().await?;
+        // The changes need a connection of their own.
+        drop(conn);
+        let Some(end) = due.last() else { return Ok(()) };
+        last = (end.ends_at, end.id);
+        for Due { organization_id: organization, product, .. } in due {
+            if let Err(error) = renew_all(app, organization, &product).await {
+                tracing::error!(%organization, product, %error, "a budget's cycle could not be renewed");
+            }
         }
     }
+}
+
+/// Opens the next cycles of the budget until one has not ended.
+async fn renew_all(app: &App, organization: OrganizationId, product: &str) -> Result<()> {
+    while renew_one(app, organization, product).await? {}
     Ok(())
 }
 
-async fn renew_one(app: &App, organization: OrganizationId, product: &str) -> Result<()> {
+/// Opens the next cycle of the budget if the active one has ended. Returns whether it had.
+async fn renew_one(app: &App, organization: OrganizationId, product: &str) -> Result<bool> {
     let caller = Caller::system("budgets");
     let tx = app.db.begin_for(caller.share()).await?;
     let mut cx = Cx::outside(app, caller, organization, tx);
-    let Some(budget) = rows::find(&mut cx, product, true).await? else { return Ok(()) };
+    let Some(budget) = rows::find(&mut cx, product, true).await? else { return Ok(false) };
     let active = cycle_rows::active(&mut cx.tx, &budget).await?;
-    // Another replica was faster, or the budget changed.
+    // All cycles are open, another replica was faster, or the budget changed.
     let Some(active) = active.filter(|one| one.ends_at.is_some_and(|end| end <= cx.now)) else {
-        return Ok(());
+        return Ok(false);
     };
+    // Lists are in the order of the IDs, which are random within a millisecond.
+    cx.now = cx.now.max(active.created_at + TimeDelta::milliseconds(1));
     cx.audit.before = serde_json::to_value(active.clone().shown(None)).ok();
     let starts_at = active.ends_at.unwrap_or(cx.now);
     let next = Next {
@@ -225,5 +256,6 @@ async fn renew_one(app: &App, organization: OrganizationId, product: &str) -> Re
     let opened = cycle_rows::load(&mut cx, id).await?;
     cx.audit.after = serde_json::to_value(opened.shown(None)).ok();
     let target = (Cycle::NOUN, id.to_string());
-    cx.finish("budget_cycles.open", Some(organization), target, Effect::Harmless).await
+    cx.finish("budget_cycles.open", Some(organization), target, Effect::Harmless).await?;
+    Ok(true)
 }
