@@ -226,6 +226,7 @@ compose! {
     lifecycle;
     lifecycle::move_project;
     lifecycle::leave_organization;
+    lifecycle::delete_group;
     lifecycle::export;
     lifecycle::import;
     lifecycle::overview;

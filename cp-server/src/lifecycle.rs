@@ -1,6 +1,7 @@
 //! The creation, change and end of organizations. These operations cross every slice, so this
 //! module is above all slices.
 
+pub mod delete_group;
 pub mod export;
 pub mod import;
 pub mod leave_organization;

@@ -13,7 +13,7 @@ use crate::kernel::access::place::{Org, OrgList};
 use crate::kernel::clock::after;
 use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, OnConflict, Result};
-use crate::kernel::http::answer::{Created, NoContent, Resource};
+use crate::kernel::http::answer::{Created, Resource};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Patch;
 use crate::kernel::http::page::{List, Page};
@@ -43,8 +43,6 @@ crate::routes! {
     GET "/groups/{id}" GROUPS_READ => read;
     /// Changes a group; a new `parent_id` moves it with everything below it.
     PATCH "/groups/{id}" GROUPS_WRITE => update;
-    /// Deletes a group with its memberships and grants; refused while groups are below it.
-    DELETE "/groups/{id}" GROUPS_WRITE => delete;
 }
 
 crate::record! {
@@ -279,12 +277,11 @@ async fn update(cx: &mut Cx, id: GroupId, patch: GroupPatch) -> Result<Group> {
     Ok(updated)
 }
 
-async fn delete(cx: &mut Cx, id: GroupId) -> Result<NoContent> {
+/// Ends the group, and its rows in this slice. The caller holds the organization.
+pub async fn end(cx: &mut Cx, id: GroupId) -> Result<()> {
     let sql = "DELETE FROM groups WHERE id = $1 AND organization_id = $2";
     cx.tx.q(sql).bind(id).bind(cx.at).exec().await?;
-    // The members lose the grants that they had through the group.
-    organizations::touch(cx, cx.at).await?;
-    Ok(NoContent)
+    Ok(())
 }
 
 async fn load(cx: &mut Cx, id: GroupId) -> Result<Group> {

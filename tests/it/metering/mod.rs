@@ -1,3 +1,4 @@
+mod allocated_groups;
 mod allocations;
 mod budgets;
 mod credits;

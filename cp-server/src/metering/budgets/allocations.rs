@@ -247,13 +247,17 @@ async fn delete(
     which: RemovedAllocation,
 ) -> Result<NoContent> {
     let scope = allocated_scope(cx, which.scope, "scope")?;
-    let (_, cycle) = held_cycle(cx, product.as_str(), which.cycle).await?;
-    let tree = Tree::new(cx.at, rows::of_cycle(cx, cycle.id).await?);
+    let (budget, cycle) = held_cycle(cx, product.as_str(), which.cycle).await?;
+    let mut tree = Tree::new(cx.at, rows::of_cycle(cx, cycle.id).await?);
+    // A group that was moved is a part of another allocation now.
+    let changed = tree.settle(&Groups::read(cx).await?);
     let row = tree.find(scope).cloned().ok_or_else(|| Error::not_found("allocation"))?;
     refuse_parts(&tree, &row)?;
     let removed = shown(cx, &cycle, &tree).await?.into_iter().find(|item| item.scope == scope);
     cx.audit.before = removed.and_then(|removed| serde_json::to_value(removed).ok());
     rows::delete(cx, &[row]).await?;
+    tree.rows.retain(|row| row.scope != scope && changed.contains(&row.scope));
+    rows::write(cx, &budget, &cycle, &tree.rows).await?;
     Ok(NoContent)
 }
 

@@ -87,6 +87,8 @@ async fn distribute(
     refuse_missing(cx, &scopes, &fields, new.within).await?;
     let groups = Groups::read(cx).await?;
     let mut tree = Tree::new(cx.at, rows::of_cycle(cx, cycle.id).await?);
+    // A group that was moved is a part of another allocation now.
+    let mut changed: HashSet<ScopeRef> = tree.settle(&groups).into_iter().collect();
     let is_overridden = |tree: &Tree, scope: ScopeRef| {
         tree.find(scope).is_some_and(|row| row.override_quantity.is_some())
     };
@@ -130,8 +132,7 @@ async fn distribute(
     }
     tree.rows.retain(|row| !removed.contains(row));
     let wanted: Vec<_> = scopes.iter().map(|scope| (*scope, Some(within))).collect();
-    let changed: HashSet<ScopeRef> =
-        settle(cx, &mut tree, &groups, &wanted).await?.into_iter().collect();
+    changed.extend(settle(cx, &mut tree, &groups, &wanted).await?);
     if budget.strict {
         tree.refuse_oversold()?;
     }

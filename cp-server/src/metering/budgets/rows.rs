@@ -66,6 +66,13 @@ pub async fn hold(cx: &mut Cx, product: &str) -> Result<Budget> {
     find(cx, product, true).await?.ok_or_else(|| Error::not_found("budget"))
 }
 
+/// Locks all budgets of the organization, in one order.
+pub async fn hold_all(cx: &mut Cx) -> Result<()> {
+    let rows = cx.tx.select("WHERE organization_id = $1 ORDER BY id").bind(cx.at).locked();
+    rows.all().await.map(|_: Vec<Budget>| ())?;
+    Ok(())
+}
+
 pub async fn find(cx: &mut Cx, product: &str, locked: bool) -> Result<Option<Budget>> {
     let row = cx.tx.select("WHERE organization_id = $1 AND product = $2").bind(cx.at).bind(product);
     let row = if locked { row.locked() } else { row };

@@ -13,7 +13,7 @@ use crate::kernel::db::record::Record;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::cx::Cx;
 use crate::metering::budgets::cycle_rows::CycleRow;
-use crate::metering::budgets::rows::{Budget, CREDITS};
+use crate::metering::budgets::rows::{self as budgets, Budget, CREDITS};
 use crate::metering::ids::{BudgetCycleId, LimitId};
 use crate::metering::quantity::Quantity;
 use crate::tenancy::ids::GroupId;
@@ -173,5 +173,18 @@ pub async fn delete(cx: &mut Cx, rows: &[AllocationRow]) -> Result<()> {
         let delete = cx.tx.q(sql).bind(cx.at).rows(chunk, |query, row| query.bind(row.id));
         delete.sql(")").exec().await?;
     }
+    Ok(())
+}
+
+/// Passes the parts of a group's allocations on to the allocations above, before the group is
+/// deleted. The caller holds the organization.
+pub async fn leave_group(cx: &mut Cx, group: GroupId) -> Result<()> {
+    budgets::hold_all(cx).await?;
+    let sql = "UPDATE usage_limits SET updated_at = $3, within_id = (
+                   SELECT whole.within_id FROM usage_limits whole
+                   WHERE whole.organization_id = $1 AND whole.cycle_id = usage_limits.cycle_id
+                     AND whole.scope_kind = 'group' AND whole.scope_id = $2)
+               WHERE organization_id = $1 AND within_id = $2";
+    cx.tx.q(sql).bind(cx.at).bind(group).bind(cx.now).exec().await?;
     Ok(())
 }

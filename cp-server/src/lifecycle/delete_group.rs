@@ -1,0 +1,24 @@
+//! The deletion of a group, in all slices.
+
+use crate::kernel::error::Result;
+use crate::kernel::http::answer::NoContent;
+use crate::kernel::http::cx::Cx;
+use crate::metering::limits::allocations;
+use crate::tenancy::ids::GroupId;
+use crate::tenancy::{groups, organizations};
+
+crate::routes! { groups:
+    /// Deletes a group with its memberships and grants; refused while groups are below it.
+    ///
+    /// Its limits and allocations end. The parts of an allocation become parts of the one above.
+    DELETE "/groups/{id}" GROUPS_WRITE => delete;
+}
+
+async fn delete(cx: &mut Cx, id: GroupId) -> Result<NoContent> {
+    // First, as in every change of a budget. The members lose the grants that they had through the
+    // group.
+    organizations::touch(cx, cx.at).await?;
+    allocations::leave_group(cx, id).await?;
+    groups::end(cx, id).await?;
+    Ok(NoContent)
+}
