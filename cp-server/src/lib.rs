@@ -280,10 +280,12 @@ compose! {
     licensing::keys::well_known;
     metering::usage;
     metering::limits;
+    metering::limits::checks;
     metering::costs;
     metering::budgets;
     metering::budgets::cycles;
     metering::budgets::allocations;
+    metering::budgets::allocation_table;
     metering::budgets::distribution;
     governance::resources;
     governance::resources::catalogue;

@@ -4,5 +4,4 @@ pub mod bindings;
 pub mod effective;
 pub mod ids;
 pub mod marketplace;
-mod products;
 pub mod resources;

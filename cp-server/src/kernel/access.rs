@@ -11,5 +11,6 @@ pub mod personal;
 pub mod place;
 pub mod platform;
 pub mod policy;
+pub mod products;
 pub mod rate_limits;
 pub mod shares;

@@ -1,5 +1,6 @@
 //! The deletion of a group, in all slices.
 
+use crate::kernel::access::products;
 use crate::kernel::error::Result;
 use crate::kernel::http::answer::NoContent;
 use crate::kernel::http::cx::Cx;
@@ -18,6 +19,8 @@ async fn delete(cx: &mut Cx, id: GroupId) -> Result<NoContent> {
     // First, as in every change of a budget. The members lose the grants that they had through the
     // group.
     organizations::touch(cx, cx.at).await?;
+    let group = groups::load(cx, id).await?;
+    products::refuse_changing(&cx.caller, group.product.as_str())?;
     allocations::leave_group(cx, id).await?;
     groups::end(cx, id).await?;
     Ok(NoContent)

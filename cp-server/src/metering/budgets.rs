@@ -9,6 +9,7 @@
 //! Every change locks the budget's row first. So changes of one budget run one after the other, and
 //! no two of them allocate the same credits.
 
+pub mod allocation_table;
 pub mod allocation_use;
 pub mod allocations;
 pub mod cadence;
@@ -32,6 +33,7 @@ use super::quantity::Quantity;
 use crate::kernel::access::caller::Scope;
 use crate::kernel::access::place::Org;
 use crate::kernel::access::platform::Platform;
+use crate::kernel::access::products;
 use crate::kernel::clock::after;
 use crate::kernel::db::Conn;
 use crate::kernel::db::record::Texts;
@@ -177,24 +179,29 @@ async fn list_all(
     _: Platform,
     list: List<BudgetFilter>,
 ) -> Result<Page<BudgetUse>> {
+    if let Some(product) = &list.filter.product {
+        products::refuse_reading(&cx.caller, product)?;
+    }
     let query = cx.tx.select("WHERE TRUE");
     let query = query.and_some(" AND product = ?", list.filter.product.as_deref());
-    let page = list.page(query).await?;
+    let page = list.page(products::visible(query, &cx.caller, "product")).await?;
     with_uses(&mut cx.tx, page).await
 }
 
 async fn list(cx: &mut Cx, _: Org, list: List<NoFilter>) -> Result<Page<BudgetUse>> {
     let query = cx.tx.select("WHERE organization_id = $1").bind(cx.at);
-    let page = list.page(query).await?;
+    let page = list.page(products::visible(query, &cx.caller, "product")).await?;
     with_uses(&mut cx.tx, page).await
 }
 
 async fn read(cx: &mut Cx, (_, product): (Org, Label)) -> Result<BudgetUse> {
+    products::refuse_reading(&cx.caller, product.as_str())?;
     let budget = rows::load(cx, product.as_str()).await?;
     with_use(&mut cx.tx, budget).await
 }
 
 async fn put(cx: &mut Cx, (_, product): (Org, Label), new: NewBudget) -> Result<Put<BudgetUse>> {
+    products::refuse_changing(&cx.caller, product.as_str())?;
     let product = product.into_string();
     let dimensions = dimensions(new.dimensions)?;
     organizations::touch(cx, cx.at).await?;
@@ -248,6 +255,7 @@ async fn put(cx: &mut Cx, (_, product): (Org, Label), new: NewBudget) -> Result<
 }
 
 async fn delete(cx: &mut Cx, (_, product): (Org, Label)) -> Result<NoContent> {
+    products::refuse_changing(&cx.caller, product.as_str())?;
     organizations::touch(cx, cx.at).await?;
     let budget = rows::hold(cx, product.as_str()).await?;
     let sql = "DELETE FROM budgets WHERE id = $1 AND organization_id = $2";

@@ -14,6 +14,7 @@ use super::quantity::Quantity;
 use super::usage::UsageEvent;
 use crate::kernel::access::ids::UserId;
 use crate::kernel::access::place::Org;
+use crate::kernel::access::products;
 use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
@@ -168,6 +169,7 @@ pub struct CostItem {
 type CostRow = (i64, Uuid, Uuid, String, i64, i64, i64, i64, i64);
 
 async fn read(cx: &mut Cx, _: Org, filter: CostFilter) -> Result<Costs> {
+    products::refuse_reading(&cx.caller, &filter.product)?;
     let budget = budgets::load(cx, &filter.product).await.map_err(|error| error.at("product"))?;
     let by = properties(filter.group_by.as_deref(), &budget.dimensions)?;
     let cycle = cycles::active(&mut cx.tx, &budget).await?;

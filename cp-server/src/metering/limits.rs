@@ -2,34 +2,34 @@
 //! window.
 
 pub mod allocations;
+pub mod checks;
 mod enforcement;
 pub mod levels;
 pub mod percentages;
 pub mod row;
 pub mod windows;
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 
 pub use self::enforcement::Enforced;
 use self::percentages::Percentages;
 pub use self::row::{Enforcement, Limit};
 use self::windows::{Period, Window};
 use super::budgets::cycle_rows as cycles;
-use super::counters::{self, Interval};
 use super::quantity::Quantity;
 use crate::identity::scopes::{self, ScopeKind, ScopeRef};
 use crate::kernel::access::ids::{OrganizationId, ProjectId, UserId};
 use crate::kernel::access::place::Org;
+use crate::kernel::access::products;
 use crate::kernel::clock::after;
 use crate::kernel::db::Conn;
 use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::{NoContent, Put};
 use crate::kernel::http::cx::Cx;
-use crate::kernel::http::json::{Moment, Patch};
+use crate::kernel::http::json::Patch;
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::section::Section;
 use crate::kernel::text::Name;
@@ -65,14 +65,6 @@ crate::routes! {
     PUT "/organizations/{org}/limits" LIMITS_WRITE => put, local;
     /// Removes a limit.
     DELETE "/organizations/{org}/limits" LIMITS_WRITE => delete, local;
-    /// Returns how much of a limit is used.
-    ///
-    /// A rolling window ends at `until`, or now. A calendar window is the one that contains
-    /// `until`, or now; it ends at its own end unless `until` is sent. `since` replaces the
-    /// window's beginning. Both ends are inclusive. The check sums the usage of the limit's scope;
-    /// that of a group includes the groups below it. `window=cycle` is the active cycle of a
-    /// budget: its metric is `credits`, its unit the product.
-    GET "/organizations/{org}/limits/check" LIMITS_READ => check;
     /// Returns a usage limit.
     GET "/limits/{id}" LIMITS_READ => read;
 }
@@ -141,55 +133,6 @@ pub struct Removal {
     project: Option<ProjectId>,
 }
 
-/// The limit to check, and the interval.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Check {
-    /// The metric of the limit.
-    metric: Name,
-    /// The unit. `count` when absent.
-    unit: Option<Name>,
-    /// The kind of window. `rolling` when absent.
-    window: Option<Window>,
-    /// The length of the window. `monthly` when absent.
-    period: Option<Period>,
-    /// The scope of the limit. `organization` when absent.
-    scope: Option<ScopeRef>,
-    /// The same as `scope=project:<id>`.
-    project: Option<ProjectId>,
-    /// The first instant of the sum. The window's beginning when absent.
-    since: Option<Moment>,
-    /// The last instant of the sum. When absent, now for a rolling window, and the window's end for
-    /// a calendar window.
-    until: Option<Moment>,
-}
-
-/// A limit and its usage.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct LimitUse {
-    #[serde(flatten)]
-    limit: Limit,
-    used: Quantity,
-    /// The quantity that is left, at least 0. Null is unlimited.
-    remaining: Option<Quantity>,
-    /// Whether the usage is more than the limit. Usage equal to the limit is not.
-    exceeded: bool,
-    interval: LimitInterval,
-}
-
-/// A stretch of time. Both ends are inclusive; null is open.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct LimitInterval {
-    since: Option<DateTime<Utc>>,
-    until: Option<DateTime<Utc>>,
-}
-
-impl From<Interval> for LimitInterval {
-    fn from(Interval { since, until }: Interval) -> Self {
-        Self { since, until }
-    }
-}
-
 /// The properties that identify a limit.
 struct Key {
     scope: ScopeRef,
@@ -217,6 +160,8 @@ impl Key {
     }
 }
 
+/// The product of a limit: that of the budget of an allocation.
+const PRODUCT: &str = "CASE WHEN cycle_id IS NULL THEN '' ELSE unit END";
 /// The kinds of scopes that have limits.
 const SCOPES: &[ScopeKind] =
     &[ScopeKind::Organization, ScopeKind::Project, ScopeKind::Group, ScopeKind::User];
@@ -251,11 +196,16 @@ async fn list(cx: &mut Cx, _: Org, list: List<LimitFilter>) -> Result<Page<Limit
         .and_some(" AND scope_kind = ?", scope.map(|scope| scope.kind))
         .and_some(" AND scope_id = ?", scope.map(|scope| scope.id))
         .and_some(" AND metric = ?", list.filter.metric.as_deref());
-    list.page(query).await
+    list.page(products::visible(query, &cx.caller, PRODUCT)).await
 }
 
 async fn read(cx: &mut Cx, id: LimitId) -> Result<Limit> {
-    Ok(cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.at).one().await?)
+    let limit = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.at);
+    let limit: Limit = limit.one().await?;
+    if limit.cycle_id.is_some() {
+        products::refuse_reading(&cx.caller, &limit.unit)?;
+    }
+    Ok(limit)
 }
 
 async fn put(cx: &mut Cx, _: Org, new: NewLimit) -> Result<Put<Limit>> {
@@ -324,34 +274,6 @@ async fn delete(cx: &mut Cx, _: Org, which: Removal) -> Result<NoContent> {
     cx.tx.q(sql).bind(limit.id).bind(cx.at).exec().await?;
     cx.audit.before = serde_json::to_value(limit).ok();
     Ok(NoContent)
-}
-
-async fn check(cx: &mut Cx, _: Org, check: Check) -> Result<LimitUse> {
-    let scope = scope_of(cx, check.scope, check.project, "project")?;
-    let key = Key::new(check.metric, check.unit, check.window, check.period, scope);
-    let limit = find(&mut cx.tx, cx.at, &key, false).await?.ok_or_else(not_set)?;
-    let limit =
-        cycles::with_times(&mut cx.tx, cx.at, vec![limit]).await?.pop().ok_or_else(not_set)?;
-    let (since, until) = (check.since.map(|m| m.0), check.until.map(|m| m.0));
-    let mut interval = limit.window_at(until.unwrap_or(cx.now)).unwrap_or_default();
-    interval.since = since.or(interval.since);
-    interval.until = until.or(interval.until);
-    if let (Some(since), Some(until)) = (interval.since, interval.until)
-        && since > until
-    {
-        let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
-        let detail = format!("`since` must be at most the window's end, {until}.");
-        return Err(Error::invalid("since", detail));
-    }
-    let used = counters::sum(&mut cx.tx, cx.at, limit.scope, limit.series(), interval).await?;
-    let used = used.quantity;
-    Ok(LimitUse {
-        used,
-        remaining: limit.effective().map(|quantity| quantity.less(used)),
-        exceeded: limit.effective().is_some_and(|quantity| used > quantity),
-        interval: interval.into(),
-        limit,
-    })
 }
 
 async fn find(

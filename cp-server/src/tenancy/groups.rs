@@ -10,6 +10,7 @@ use crate::above;
 use crate::kernel::access::caller::Permission;
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::access::place::{Org, OrgList};
+use crate::kernel::access::products;
 use crate::kernel::clock::after;
 use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, OnConflict, Result};
@@ -125,6 +126,9 @@ pub struct GroupPatch {
 
 async fn list(cx: &mut Cx, _: OrgList<GroupId>, list: List<GroupFilter>) -> Result<Page<Group>> {
     let (filter, areas) = (&list.filter, cx.caller.areas(cx.at, Permission::GROUPS_READ));
+    if let Some(product) = &filter.product {
+        products::refuse_reading(&cx.caller, product)?;
+    }
     let query = cx.tx.select("WHERE organization_id = $1").bind(cx.at).within::<GroupId>(areas);
     let query = match filter.parent.as_deref() {
         None => query,
@@ -140,7 +144,7 @@ async fn list(cx: &mut Cx, _: OrgList<GroupId>, list: List<GroupFilter>) -> Resu
         .and_some(" AND product = ?", filter.product.as_deref())
         .and_some(" AND slug = ?", filter.slug.as_deref())
         .and_some(" AND external_id = ?", filter.external_id.as_deref());
-    list.page(query).await
+    list.page(products::visible(query, &cx.caller, "product")).await
 }
 
 async fn create(cx: &mut Cx, _: Org, new: NewGroup) -> Result<Created<Group>> {
@@ -149,6 +153,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewGroup) -> Result<Created<Group>> {
         Some(parent) => product_below(cx, parent, new.product).await?,
         None => new.product.map(Label::into_string).unwrap_or_default(),
     };
+    products::refuse_changing(&cx.caller, &product)?;
     let NewGroup { name, parent_id, description, external_id, .. } = new;
     let group = Initial { name, slug, parent_id, product, description, external_id };
     insert(cx, cx.at, group).await.map_err(at_parent).map(Created)
@@ -235,7 +240,9 @@ async fn refuse_leaving(cx: &mut Cx, parent: Option<GroupId>) -> Result<()> {
 }
 
 async fn read(cx: &mut Cx, id: GroupId) -> Result<Group> {
-    load(cx, id).await
+    let group = load(cx, id).await?;
+    products::refuse_reading(&cx.caller, group.product.as_str())?;
+    Ok(group)
 }
 
 async fn update(cx: &mut Cx, id: GroupId, patch: GroupPatch) -> Result<Group> {
@@ -243,6 +250,10 @@ async fn update(cx: &mut Cx, id: GroupId, patch: GroupPatch) -> Result<Group> {
     // serialized.
     organizations::touch(cx, cx.at).await?;
     let before = load(cx, id).await?;
+    let product = patch.product.as_ref().unwrap_or(&before.product);
+    for product in [&before.product, product] {
+        products::refuse_changing(&cx.caller, product.as_str())?;
+    }
     let parent = patch.parent_id.over(before.parent_id);
     if parent != before.parent_id {
         refuse_leaving(cx, parent).await?;
@@ -284,7 +295,7 @@ pub async fn end(cx: &mut Cx, id: GroupId) -> Result<()> {
     Ok(())
 }
 
-async fn load(cx: &mut Cx, id: GroupId) -> Result<Group> {
+pub async fn load(cx: &mut Cx, id: GroupId) -> Result<Group> {
     let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.at);
     Ok(found.one().await?)
 }

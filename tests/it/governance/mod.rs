@@ -6,7 +6,9 @@ mod entitlements;
 mod guards;
 mod marketplace;
 mod plans;
+mod products;
 mod resources;
+mod scope_filters;
 mod tags;
 
 use serde_json::{Value, json};

@@ -1,4 +1,3 @@
-use axum::http::Method;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
@@ -390,52 +389,4 @@ async fn invalid_scope_of_a_first_binding_refuses_the_whole_agent(world: World) 
     }
     let agents = world.get(world.org("/resources?kind=agent")).await.expect(200);
     assert_eq!(agents["items"], json!([]));
-}
-
-#[on_both]
-async fn restricted_logins_keep_to_their_products(world: World) {
-    let login = || {
-        let mut login = world.login("auth0|olga-acme");
-        login.products = vec!["copilot".into()];
-        login
-    };
-    let olga = world.anyone().person(&world.app, login());
-    let body = |product: &str| json!({"kind": "guardrail", "name": "x", "product": product});
-    let of_all = id(&resource(&world, body("")).await);
-    let other = id(&resource(&world, body("console")).await);
-    let path = world.org("/resources");
-    let own = olga.post(&path, body("copilot")).await.expect(201);
-    let all = format!("{path}?kind=guardrail");
-    let names = |list: &Value| {
-        let items = list["items"].as_array().unwrap().iter();
-        items.map(|item| item["product"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
-    };
-    let mut seen = names(&olga.get(&all).await.expect(200));
-    seen.sort();
-    seen.dedup();
-    assert_eq!(seen, ["", "copilot"]);
-    olga.get(format!("/resources/{of_all}")).await.expect(200);
-    olga.patch(format!("/resources/{}", id(&own)), json!({"name": "y"})).await.expect(200);
-    let feature = |product: &str| json!({"kind": "feature", "subject": "f", "scope": "organization", "product": product});
-    olga.put(world.org("/bindings"), feature("copilot")).await.expect(201);
-    for (method, path, body) in [
-        (Method::POST, path.clone(), Some(body("console"))),
-        (Method::POST, path.clone(), Some(body(""))),
-        (Method::GET, format!("{path}?product=console"), None),
-        (Method::GET, format!("/resources/{other}"), None),
-        (Method::PATCH, format!("/resources/{other}"), Some(json!({"name": "y"}))),
-        (Method::PATCH, format!("/resources/{of_all}"), Some(json!({"name": "y"}))),
-        (Method::DELETE, format!("/resources/{of_all}"), None),
-        (Method::GET, "/resources?product=console".into(), None),
-        (Method::PUT, world.org("/bindings"), Some(feature(""))),
-        (Method::PUT, world.org("/bindings"), Some(feature("console"))),
-        (Method::GET, world.org("/bindings?product=console"), None),
-    ] {
-        let answer = olga.call(method.clone(), &format!("/api/v1{path}"), body).await;
-        assert_eq!(answer.refused(403, "forbidden")["field"], "product", "{method} {path}");
-    }
-    let mut everywhere = login();
-    everywhere.products.push("all".into());
-    let everywhere = world.anyone().person(&world.app, everywhere);
-    everywhere.patch(format!("/resources/{other}"), json!({"name": "y"})).await.expect(200);
 }

@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use super::kinds::{PRIVATE, ResourceKind};
 use crate::governance::ids::ResourceId;
-use crate::governance::products;
 use crate::kernel::access::caller::{CallerScope, Scope};
 use crate::kernel::access::ids::OrganizationId;
+use crate::kernel::access::products;
 use crate::kernel::db::record::{Object, Record};
 use crate::kernel::error::Result;
 use crate::kernel::http::cx::Cx;

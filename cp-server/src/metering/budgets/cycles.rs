@@ -9,6 +9,7 @@ use super::cycle_rows::{self, Cycle, CycleRow, used};
 use super::renewal::{CopyOf, Next, OnOversold, default_name, replace};
 use super::rows::{self, Budget};
 use crate::kernel::access::place::Org;
+use crate::kernel::access::products;
 use crate::kernel::clock::after;
 use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, Result};
@@ -77,6 +78,7 @@ async fn list(
     (_, product): (Org, Label),
     list: List<NoFilter>,
 ) -> Result<Page<Cycle>> {
+    products::refuse_reading(&cx.caller, product.as_str())?;
     let budget = rows::load(cx, product.as_str()).await?;
     let tail = "WHERE budget_cycles.organization_id = $1 AND budget_cycles.budget_id = $2";
     let query = cx.tx.select(tail).bind(cx.at).bind(budget.id);
@@ -91,12 +93,14 @@ async fn list(
 
 async fn read(cx: &mut Cx, id: BudgetCycleId) -> Result<Cycle> {
     let row = cycle_rows::load(cx, id).await?;
+    products::refuse_reading(&cx.caller, &row.product)?;
     let used = used(&mut cx.tx, &row).await?;
     Ok(row.shown(used))
 }
 
 async fn update(cx: &mut Cx, id: BudgetCycleId, patch: CyclePatch) -> Result<Cycle> {
     let before = cycle_rows::load(cx, id).await?;
+    products::refuse_changing(&cx.caller, &before.product)?;
     let sql = "UPDATE budget_cycles SET name = $3, updated_at = $4
                WHERE id = $1 AND organization_id = $2";
     let update = cx.tx.q(sql).bind(id).bind(cx.at).bind(patch.name);
@@ -105,6 +109,7 @@ async fn update(cx: &mut Cx, id: BudgetCycleId, patch: CyclePatch) -> Result<Cyc
 }
 
 async fn open(cx: &mut Cx, (_, product): (Org, Label), new: NewCycle) -> Result<Created<Cycle>> {
+    products::refuse_changing(&cx.caller, product.as_str())?;
     let budget = rows::hold(cx, product.as_str()).await?;
     let active = cycle_rows::active(&mut cx.tx, &budget).await?;
     let starts_at = beginning(cx, active.as_ref(), new.starts_at)?;

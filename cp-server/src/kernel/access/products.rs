@@ -21,7 +21,7 @@ fn restriction(caller: &Caller) -> Option<&[String]> {
 ///
 /// # Errors
 /// 403 at `product`.
-pub(super) fn refuse_reading(caller: &Caller, product: &str) -> Result<()> {
+pub fn refuse_reading(caller: &Caller, product: &str) -> Result<()> {
     match restriction(caller) {
         Some(own) if !product.is_empty() && !own.iter().any(|label| label == product) => {
             Err(refusal(own))
@@ -34,7 +34,7 @@ pub(super) fn refuse_reading(caller: &Caller, product: &str) -> Result<()> {
 ///
 /// # Errors
 /// 403 at `product`.
-pub(super) fn refuse_changing(caller: &Caller, product: &str) -> Result<()> {
+pub fn refuse_changing(caller: &Caller, product: &str) -> Result<()> {
     match restriction(caller) {
         Some(own) if !own.iter().any(|label| label == product) => Err(refusal(own)),
         _ => Ok(()),
@@ -42,7 +42,7 @@ pub(super) fn refuse_changing(caller: &Caller, product: &str) -> Result<()> {
 }
 
 /// Keeps the rows that the caller may read, of which `column` is the product.
-pub(super) fn visible<'c, R: Row + 'c>(
+pub fn visible<'c, R: Row + 'c>(
     rows: Rows<'c, R>,
     caller: &Caller,
     column: &'static str,
