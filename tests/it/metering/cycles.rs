@@ -119,3 +119,31 @@ async fn renewal_passes_by_budgets_that_fail(world: World) {
     let active = all.iter().map(|cycle| cycle["status"] == "active").collect::<Vec<_>>();
     assert_eq!(active, [true, false, false]);
 }
+
+/// An instant before the cycle has no window, and never the sum of all earlier time.
+#[on_both]
+async fn check_before_the_cycle_is_refused(world: World) {
+    let budget = json!({"credits": 1000, "enforcement": "observe"});
+    put(&world, budget, 201).await;
+    let event = json!({"metric": "cost", "unit": "usd", "product": "copilot", "quantity": 7});
+    record(&world, event.clone()).await;
+    world.pass(TimeDelta::days(1));
+    open(&world).await;
+    record(&world, event).await;
+    let check = "/limits/check?metric=credits&unit=copilot&window=cycle";
+    let path = |interval: &str| world.org(&format!("{check}{interval}"));
+    let problem = world.get(path("&until=2026-01-02T12:00:00Z")).await.invalid("until");
+    assert_eq!(
+        problem["detail"],
+        "`until` must be at least the cycle's beginning, 2026-01-03T00:00:00Z (got \
+         2026-01-02T12:00:00Z)."
+    );
+    let late = "&since=2026-01-03T12:00:00Z&until=2026-01-03T06:00:00Z";
+    world.get(path(late)).await.invalid("since");
+    assert_eq!(world.get(path("")).await.expect(200)["used"], 7);
+    // A caller may name another beginning.
+    let earlier = "&since=2026-01-01T00:00:00Z&until=2026-01-02T12:00:00Z";
+    assert_eq!(world.get(path(earlier)).await.expect(200)["used"], 7);
+    let all = world.get(path("&since=2026-01-01T00:00:00Z")).await.expect(200);
+    assert_eq!(all["used"], 14);
+}

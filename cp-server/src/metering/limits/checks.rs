@@ -85,19 +85,35 @@ async fn check(cx: &mut Cx, _: Org, check: Check) -> Result<LimitUse> {
     if key.window == Window::Cycle {
         products::refuse_reading(&cx.caller, &key.unit)?;
     }
-    let limit = find(&mut cx.tx, cx.at, &key, false).await?.ok_or_else(not_set)?;
-    let limit =
-        cycles::with_times(&mut cx.tx, cx.at, vec![limit]).await?.pop().ok_or_else(not_set)?;
+    let found = find(&mut cx.tx, cx.at, &key, false).await?.into_iter().collect();
+    let found = cycles::with_times(&mut cx.tx, cx.at, found).await?.pop();
+    let limit = found.ok_or_else(not_set)?;
     let (since, until) = (check.since.map(|m| m.0), check.until.map(|m| m.0));
-    let mut interval = limit.window_at(until.unwrap_or(cx.now)).unwrap_or_default();
+    let mut interval = match (limit.window_at(until.unwrap_or(cx.now)), limit.cycle) {
+        (Some(window), _) => window,
+        // Before the cycle, whose beginning is then after the end.
+        (None, Some(cycle)) => Interval { since: Some(cycle.starts_at), until: None },
+        // Another request has closed the cycle since.
+        (None, None) => return Err(not_set()),
+    };
     interval.since = since.or(interval.since);
     interval.until = until.or(interval.until);
-    if let (Some(since), Some(until)) = (interval.since, interval.until)
-        && since > until
+    if let (Some(begin), Some(end)) = (interval.since, interval.until)
+        && begin > end
     {
-        let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
-        let detail = format!("`since` must be at most the window's end, {until}.");
-        return Err(Error::invalid("since", detail));
+        let shown = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+        let (begin, end) = (shown(begin), shown(end));
+        return Err(match since {
+            Some(_) => {
+                let detail = format!("`since` must be at most the window's end, {end}.");
+                Error::invalid("since", detail)
+            }
+            None => {
+                let detail =
+                    format!("`until` must be at least the cycle's beginning, {begin} (got {end}).");
+                Error::invalid("until", detail)
+            }
+        });
     }
     let used = counters::sum(&mut cx.tx, cx.at, limit.scope, limit.series(), interval).await?;
     let used = used.quantity;
