@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use self::kinds::{BindingKind, Effect};
+use self::kinds::{BindingKind, Effect, SCOPES};
 use self::rows::NOUN;
 use super::ids::ResourceId;
 use crate::identity::scopes::{self, ScopeKind, ScopeRef};
@@ -158,8 +158,14 @@ pub struct Replaced {
 }
 
 async fn list(cx: &mut Cx, _: Org, list: List<BindingFilter>) -> Result<Page<Binding>> {
-    let scope = list.filter.scope.map(|scope| scope.of(cx.at));
-    page(cx, list, scope).await
+    let Some(scope) = list.filter.scope else { return page(cx, list, None).await };
+    scope.refuse_other("scope", SCOPES)?;
+    let page = page(cx, list, Some(scope.of(cx.at))).await?;
+    // A scope with bindings exists.
+    if page.items.is_empty() {
+        scopes::refuse_missing(cx, &[scope], &["scope".to_owned()]).await?;
+    }
+    Ok(page)
 }
 
 async fn page(
@@ -212,6 +218,7 @@ async fn delete(cx: &mut Cx, _: Org, which: Removal) -> Result<NoContent> {
 }
 
 async fn remove(cx: &mut Cx, which: Removal) -> Result<NoContent> {
+    which.scope.refuse_other("scope", which.kind.scopes())?;
     organizations::touch(cx, cx.at).await?;
     let of = named(cx, which.kind, which.subject, which.product).await?;
     let before = match of {
@@ -221,7 +228,10 @@ async fn remove(cx: &mut Cx, which: Removal) -> Result<NoContent> {
         }
         None => None,
     };
-    let (of, before) = before.ok_or_else(|| Error::not_found(NOUN))?;
+    let Some((of, before)) = before else {
+        scopes::refuse_missing(cx, &[which.scope], &["scope".to_owned()]).await?;
+        return Err(Error::not_found(NOUN));
+    };
     products::refuse_changing(&cx.caller, &of.product)?;
     refuse_partial(cx, before.mandatory)?;
     refuse_unguarding(cx, &of, &[&before]).await?;

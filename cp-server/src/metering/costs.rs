@@ -12,6 +12,7 @@ use super::budgets::cycle_rows as cycles;
 use super::budgets::rows as budgets;
 use super::quantity::Quantity;
 use super::usage::UsageEvent;
+use crate::identity::scopes::{self, ScopeRef};
 use crate::kernel::access::ids::UserId;
 use crate::kernel::access::place::Org;
 use crate::kernel::access::products;
@@ -194,6 +195,16 @@ async fn read(cx: &mut Cx, _: Org, filter: CostFilter) -> Result<Costs> {
     let query = query.and_some(" AND user_id = ?", filter.user);
     let query = query.and_some(crate::in_or_below!("group_id"), filter.group);
     let rows: Vec<CostRow> = query.sql(" GROUP BY day, group_id, user_id, dims").all().await?;
+    if rows.is_empty() {
+        // A group or person with costs exists, or existed.
+        let named = [
+            (filter.group.map(ScopeRef::group), "group"),
+            (filter.user.map(ScopeRef::user), "user"),
+        ];
+        for (scope, field) in named {
+            scopes::refuse_missing(cx, scope.as_slice(), &[field.to_owned()]).await?;
+        }
+    }
     let items = items(rows, &by)?;
     if items.len() > MOST_ITEMS {
         let detail =

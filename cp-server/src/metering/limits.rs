@@ -196,7 +196,13 @@ async fn list(cx: &mut Cx, _: Org, list: List<LimitFilter>) -> Result<Page<Limit
         .and_some(" AND scope_kind = ?", scope.map(|scope| scope.kind))
         .and_some(" AND scope_id = ?", scope.map(|scope| scope.id))
         .and_some(" AND metric = ?", list.filter.metric.as_deref());
-    list.page(products::visible(query, &cx.caller, PRODUCT)).await
+    let page = list.page(products::visible(query, &cx.caller, PRODUCT)).await?;
+    // A scope with limits exists.
+    if let (true, Some(scope)) = (page.items.is_empty(), scope) {
+        let field = if list.filter.project.is_some() { "project" } else { "scope" };
+        scopes::refuse_missing(cx, &[scope], &[field.to_owned()]).await?;
+    }
+    Ok(page)
 }
 
 async fn read(cx: &mut Cx, id: LimitId) -> Result<Limit> {
@@ -269,7 +275,9 @@ async fn delete(cx: &mut Cx, _: Org, which: Removal) -> Result<NoContent> {
     refuse_cycle(which.window)?;
     let scope = scope_of(cx, which.scope, which.project, "project")?;
     let key = Key::new(which.metric, which.unit, which.window, which.period, scope);
-    let limit = find(&mut cx.tx, cx.at, &key, true).await?.ok_or_else(not_set)?;
+    let Some(limit) = find(&mut cx.tx, cx.at, &key, true).await? else {
+        return Err(not_set(cx, scope, which.project).await);
+    };
     let sql = "DELETE FROM usage_limits WHERE id = $1 AND organization_id = $2";
     cx.tx.q(sql).bind(limit.id).bind(cx.at).exec().await?;
     cx.audit.before = serde_json::to_value(limit).ok();
@@ -312,6 +320,14 @@ fn refuse_cycle(window: Option<Window>) -> Result<()> {
     }
 }
 
-fn not_set() -> Error {
-    Error::new(ProblemCode::LimitNotSet, "No limit is set for this scope, metric, unit and window.")
+/// Returns the refusal of a limit that is not set: 404 at the field of a scope that does not exist.
+async fn not_set(cx: &mut Cx, scope: ScopeRef, project: Option<ProjectId>) -> Error {
+    let field = if project.is_some() { "project" } else { "scope" };
+    match scopes::refuse_missing(cx, &[scope], &[field.to_owned()]).await {
+        Err(error) => error,
+        Ok(()) => {
+            let detail = "No limit is set for this scope, metric, unit and window.";
+            Error::new(ProblemCode::LimitNotSet, detail)
+        }
+    }
 }

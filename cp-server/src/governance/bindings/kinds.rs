@@ -25,6 +25,15 @@ crate::text_enum! {
 
 crate::text_enum! { Effect { Allow = "allow", Deny = "deny" } }
 
+/// The kinds of scopes that bindings have.
+pub const SCOPES: &[ScopeKind] = &[
+    ScopeKind::Organization,
+    ScopeKind::Group,
+    ScopeKind::User,
+    ScopeKind::Project,
+    ScopeKind::Workspace,
+    ScopeKind::Agent,
+];
 /// The largest value of a binding, in bytes of JSON.
 const VALUE: usize = 16 * 1024;
 
@@ -42,11 +51,11 @@ impl BindingKind {
 
     /// Returns the kinds of scopes that the binding accepts.
     pub fn scopes(self) -> &'static [ScopeKind] {
-        use ScopeKind::{Agent, Group, Organization, Project, User, Workspace};
+        use ScopeKind::{Group, Organization, Project, User, Workspace};
         match self {
             Self::Agent | Self::Connection | Self::Listing => &[Organization, Group, User],
             Self::Feature | Self::Model => &[Organization, Group, User, Project, Workspace],
-            Self::Guardrail => &[Organization, Group, User, Project, Workspace, Agent],
+            Self::Guardrail => SCOPES,
         }
     }
 

@@ -6,11 +6,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::allocation_use::{Allocation, Level, shown};
-use super::allocations::NO_CYCLE;
+use super::allocations::{NO_CYCLE, WITHIN};
 use super::cycle_rows::CycleStatus;
 use super::rows as budgets;
 use super::tree::Tree;
-use crate::identity::scopes::{ScopeKind, ScopeRef};
+use crate::identity::scopes::{self, ScopeKind, ScopeRef};
 use crate::kernel::access::place::Org;
 use crate::kernel::access::products;
 use crate::kernel::error::{Error, Result};
@@ -70,6 +70,9 @@ struct AllocatedCycle {
 
 /// The maximum number of items of an answer.
 const MOST_ITEMS: usize = 10_000;
+/// The kinds of scopes that have allocations: the organization's own is the root.
+const SCOPES: &[ScopeKind] =
+    &[ScopeKind::Organization, ScopeKind::Group, ScopeKind::User, ScopeKind::Pool];
 
 async fn list(
     cx: &mut Cx,
@@ -77,6 +80,8 @@ async fn list(
     filter: AllocationFilter,
 ) -> Result<Allocations> {
     products::refuse_reading(&cx.caller, product.as_str())?;
+    filter.scope.map_or(Ok(()), |scope| scope.refuse_other("scope", SCOPES))?;
+    filter.within.map_or(Ok(()), |within| within.refuse_other("within", WITHIN))?;
     let found = rows::with_cycle(cx, product.as_str(), filter.cycle).await?;
     let Some((cycle, found)) = found else {
         return Err(missing_cycle(cx, product.as_str(), filter.cycle).await);
@@ -103,6 +108,12 @@ async fn list(
     if items.len() > MOST_ITEMS {
         let detail = format!("`within` is required: there are more than {MOST_ITEMS} allocations.");
         return Err(Error::invalid("within", detail));
+    }
+    if items.is_empty() {
+        // A scope with an allocation exists.
+        for (named, field) in [(filter.scope, "scope"), (filter.within, "within")] {
+            scopes::refuse_missing(cx, named.as_slice(), &[field.to_owned()]).await?;
+        }
     }
     items.sort_by(|a, b| (b.fullness(), a.scope).cmp(&(a.fullness(), b.scope)));
     let (used, percent, level) = root.unwrap_or((Quantity::default(), None, Level::Ok));

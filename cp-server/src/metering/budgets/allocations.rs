@@ -82,6 +82,8 @@ pub struct RemovedAllocation {
     cycle: Option<BudgetCycleId>,
 }
 
+/// The kinds of scopes whose allocations have parts.
+pub(super) const WITHIN: &[ScopeKind] = &[ScopeKind::Organization, ScopeKind::Group];
 /// The kinds of scopes that credits are allocated to.
 pub(super) const SCOPES: &[ScopeKind] = &[ScopeKind::Group, ScopeKind::User, ScopeKind::Pool];
 
@@ -150,7 +152,10 @@ async fn delete(
     let mut tree = Tree::new(cx.at, rows::of_cycle(cx, cycle.id).await?);
     // A group that was moved is a part of another allocation now.
     let changed = tree.settle(&Groups::read(cx).await?);
-    let row = tree.find(scope).cloned().ok_or_else(|| Error::not_found("allocation"))?;
+    let Some(row) = tree.find(scope).cloned() else {
+        scopes::refuse_missing(cx, &[scope], &["scope".to_owned()]).await?;
+        return Err(Error::not_found("allocation"));
+    };
     refuse_parts(&tree, &row)?;
     let removed = shown(cx, &cycle, &tree).await?.into_iter().find(|item| item.scope == scope);
     cx.audit.before = removed.and_then(|removed| serde_json::to_value(removed).ok());
@@ -255,7 +260,7 @@ pub(super) fn allocated_scope(cx: &Cx, scope: ScopeRef, field: &str) -> Result<S
 
 /// Reads the group of `within`; `None` is the organization.
 pub(super) fn within_group(within: ScopeRef) -> Result<Option<GroupId>> {
-    within.refuse_other("within", &[ScopeKind::Organization, ScopeKind::Group])?;
+    within.refuse_other("within", WITHIN)?;
     Ok(within.id_of(ScopeKind::Group).map(GroupId))
 }
 

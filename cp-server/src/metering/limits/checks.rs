@@ -87,14 +87,14 @@ async fn check(cx: &mut Cx, _: Org, check: Check) -> Result<LimitUse> {
     }
     let found = find(&mut cx.tx, cx.at, &key, false).await?.into_iter().collect();
     let found = cycles::with_times(&mut cx.tx, cx.at, found).await?.pop();
-    let limit = found.ok_or_else(not_set)?;
+    let Some(limit) = found else { return Err(not_set(cx, scope, check.project).await) };
     let (since, until) = (check.since.map(|m| m.0), check.until.map(|m| m.0));
     let mut interval = match (limit.window_at(until.unwrap_or(cx.now)), limit.cycle) {
         (Some(window), _) => window,
         // Before the cycle, whose beginning is then after the end.
         (None, Some(cycle)) => Interval { since: Some(cycle.starts_at), until: None },
         // Another request has closed the cycle since.
-        (None, None) => return Err(not_set()),
+        (None, None) => return Err(not_set(cx, scope, check.project).await),
     };
     interval.since = since.or(interval.since);
     interval.until = until.or(interval.until);
