@@ -366,6 +366,38 @@ async fn too_many_items_are_refused_at_kinds(world: World) {
     );
 }
 
+/// No resource is left out in silence: unpublished listings, which an answer does not contain, take
+/// the places of others.
+#[on_both]
+async fn too_many_resources_are_refused_at_kinds(world: World) {
+    let body = json!({"kind": "connection", "name": "Mail", "spec": {"type": "mcp"}});
+    let mail = id(&resource(&world, body).await);
+    let body = json!({
+        "kind": "listing", "name": "Mail", "key": "first", "parent_id": mail,
+        "spec": {"published": false},
+    });
+    resource(&world, body).await;
+    bind(&world, "connection", &mail, "organization", json!({})).await;
+    let random = match &world.app.db {
+        cp_server::kernel::db::Db::Sqlite { .. } => "randomblob(16)",
+        cp_server::kernel::db::Db::Postgres(_) => "gen_random_uuid()",
+    };
+    let columns = "organization_id, kind, name, product, status, is_public, spec, created_at, \
+                   updated_at";
+    let sql = format!(
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 10001)
+         INSERT INTO resources (id, key, {columns})
+         SELECT {random}, 'k' || n.n, {columns} FROM n, resources WHERE key = 'first'"
+    );
+    world.exec(Box::leak(sql.into_boxed_str())).await;
+    let path = |query: &str| world.org(&format!("/effective?{query}"));
+    world.get(path("")).await.invalid("kinds");
+    world.get(path("kinds=connection,listing")).await.invalid("kinds");
+    let named = world.get(path(&format!("kinds=connection,listing&subject={mail}"))).await;
+    assert_eq!(named.expect(200)["items"][0]["allowed"], true);
+    world.get(path("kinds=connection")).await.expect(200);
+}
+
 #[tokio::test]
 async fn one_statement_reads_an_answer_and_the_cache_none() {
     let Some(world) = World::on_postgres().await else { return };

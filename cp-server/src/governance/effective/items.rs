@@ -149,7 +149,8 @@ impl<'f> Arranged<'f> {
             let of_kind = self.subjects(*kind, of, &resources);
             subjects.extend(of_kind.into_iter().map(|subject| (kind.as_str(), subject)));
         }
-        if subjects.len() > ITEMS {
+        // Resources beyond that number were not read.
+        if subjects.len() > ITEMS || self.facts.resources.len() > ITEMS {
             let detail = format!(
                 "`kinds` must select at most {ITEMS} items. Ask for fewer kinds, or for one subject."
             );
