@@ -150,6 +150,8 @@ pub struct NewGrant {
 /// The bindings of a subject after a replacement, and the changes.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Replaced {
+    /// The product label of the subject; empty for all products.
+    product: String,
     /// All bindings of the subject, the newest first.
     items: Vec<Binding>,
     added: usize,
@@ -268,7 +270,8 @@ async fn replace(cx: &mut Cx, _: Org, new: Replacement) -> Result<Replaced> {
     cx.audit.target = Some((of.kind.as_str(), of.subject.clone()));
     cx.audit.before = serde_json::to_value(&before).ok();
     let items = rows::of_subject(cx, &of).await?;
-    Ok(Replaced { items, added: added.len(), changed, removed: removed.len() })
+    let (added, removed) = (added.len(), removed.len());
+    Ok(Replaced { product: of.product, items, added, changed, removed })
 }
 
 /// Finds the subject of a binding that is to be changed.

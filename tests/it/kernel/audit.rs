@@ -90,6 +90,42 @@ async fn events_are_narrowed_by_product_target_type_and_slice(world: World) {
     assert!(own("target_type=license").await.contains(&"licenses.create".to_owned()));
 }
 
+/// Changes whose states are no rows of the product have it, too.
+#[on_both]
+async fn events_of_allocations_and_replacements_have_their_product(world: World) {
+    let budget = world.org("/budgets/atelier");
+    world.put(&budget, json!({"credits": 100})).await.expect(201);
+    world.post(format!("{budget}/cycles"), json!({})).await.expect(201);
+    let scope = format!("group:{}", world.acme.group);
+    let allocation = json!({"scope": scope, "quantity": 1});
+    world.put(format!("{budget}/allocations"), allocation).await.expect(201);
+    let shares = json!({"scopes": [scope], "total": 2});
+    world.post(format!("{budget}/distribute"), shares).await.expect(200);
+    world.delete(format!("{budget}/allocations?scope={scope}")).await.expect(204);
+    let items = json!([{"scope": scope}]);
+    let body = json!({"kind": "model", "subject": "m", "product": "atelier", "items": items});
+    world.post(world.org("/bindings/replace"), body).await.expect(200);
+    let list = world.get(world.org("/audit?product=atelier&limit=500")).await.expect(200);
+    let mut actions: Vec<&str> = list["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["action"].as_str().unwrap())
+        .collect();
+    actions.sort_unstable();
+    assert_eq!(
+        actions,
+        [
+            "allocations.delete",
+            "allocations.distribute",
+            "allocations.put",
+            "bindings.replace",
+            "budget_cycles.open",
+            "budgets.put",
+        ]
+    );
+}
+
 #[on_both]
 async fn large_event_keeps_its_product(world: World) {
     let body = json!({

@@ -74,7 +74,7 @@ async fn credits_are_allocated_used_and_passed_on(world: World) {
     assert_eq!(
         item,
         json!({
-            "scope": t, "name": "T", "within": a, "quantity": 300,
+            "product": "copilot", "scope": t, "name": "T", "within": a, "quantity": 300,
             "override": {"quantity": 350, "reason": "A launch."}, "effective": 350, "overflow": 0,
             "source": "manual", "used": 0, "percent": 0, "remaining": 350, "overflow_used": 0,
             "level": "ok", "children": 0, "unallocated": 350, "over": 0, "notify_at": null,
@@ -321,7 +321,7 @@ async fn shares_add_up_exactly(world: World) {
     assert_eq!(
         again,
         json!({
-            "total": 100,
+            "product": "copilot", "total": 100,
             "shares": [
                 {"scope": groups[0], "quantity": 1, "previous": 1, "skipped": "override"},
                 {"scope": groups[1], "quantity": 100, "previous": 0.000033, "skipped": null},

@@ -27,6 +27,8 @@ crate::text_enum! {
 /// An allocation with its usage.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Allocation {
+    /// The product of the budget.
+    pub product: String,
     pub scope: ScopeRef,
     /// The name of the group, the person or the organization.
     pub name: Option<String>,
@@ -56,9 +58,8 @@ pub struct Allocation {
     pub unallocated: Quantity,
     /// The credits by which the parts exceed this allocation.
     pub over: Quantity,
-    /// The path of the answer.
     #[serde(skip)]
-    path: (OrganizationId, String),
+    organization: OrganizationId,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -71,8 +72,7 @@ impl Resource for Allocation {
     const NOUN: &'static str = "allocation";
     const PATH: &'static str = "organizations";
     fn name(&self) -> String {
-        let (organization, product) = &self.path;
-        let product = path_segment(product);
+        let (organization, product) = (self.organization, path_segment(&self.product));
         format!("{organization}/budgets/{product}/allocations?scope={}", self.scope)
     }
 }
@@ -96,6 +96,7 @@ pub async fn shown(cx: &mut Cx, cycle: &CycleRow, tree: &Tree) -> Result<Vec<All
         let children = sums.get(&row.scope).copied().unwrap_or_default();
         let replacement = row.override_quantity.zip(row.override_reason.clone());
         Allocation {
+            product: cycle.product.clone(),
             scope: row.scope,
             name: row.name.clone(),
             within: tree.within(row),
@@ -113,7 +114,7 @@ pub async fn shown(cx: &mut Cx, cycle: &CycleRow, tree: &Tree) -> Result<Vec<All
             children,
             unallocated: effective.less(children),
             over: children.less(effective),
-            path: (cx.at, cycle.product.clone()),
+            organization: cx.at,
         }
     };
     Ok(tree.rows.iter().map(item).collect())

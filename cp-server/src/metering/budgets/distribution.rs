@@ -51,6 +51,8 @@ pub struct Distribution {
 /// The shares of a distribution.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Distributed {
+    /// The product of the budget.
+    product: String,
     total: Quantity,
     /// The shares, in the order of the request.
     shares: Vec<Share>,
@@ -148,6 +150,7 @@ async fn distribute(
     let allocated = tree.sums().get(&root).copied().unwrap_or_default();
     let whole = tree.find(root).map(AllocationRow::effective).unwrap_or_default();
     Ok(Distributed {
+        product: budget.product,
         total: new.total,
         shares,
         removed: removed.into_iter().map(|row| row.scope).collect(),
