@@ -113,7 +113,7 @@ impl Bench {
         for _ in 0..ROUNDS {
             statements.push(per_second(ROUND, async || governed.read(&self.local.app).await).await);
             let fresh = async || {
-                self.local.app.commits.advance();
+                self.local.app.commits.advance(None);
                 self.answer_of(&whole).await;
             };
             answers.push(per_second(ROUND, fresh).await);

@@ -1,9 +1,9 @@
 //! Effective answers: what a person, an agent or the organization may use now, and why.
 //!
 //! # Design
-//! One statement reads everything, and the fold runs in memory. Rendered answers are cached as those
-//! of whoami are: until the next commit of this replica, and for at most one second. So a data
-//! plane can poll with `If-None-Match`.
+//! One statement reads everything, and the fold runs in memory. Rendered answers are cached until the
+//! next commit of this replica that matters in the organization, and for at most one second. So a
+//! data plane can poll with `If-None-Match`, whatever other organizations change.
 
 pub mod facts;
 pub mod fold;
@@ -27,7 +27,7 @@ use crate::kernel::access::ids::{OrganizationId, ProjectId, UserId};
 use crate::kernel::access::place::Org;
 use crate::kernel::access::products;
 use crate::kernel::app::Part;
-use crate::kernel::cache::Cache;
+use crate::kernel::cache::{Cache, Mark};
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Rendered;
@@ -135,7 +135,7 @@ const REMEMBERED: TimeDelta = TimeDelta::seconds(1);
 
 /// Cached answers, by the question and whether the caller sees all items.
 #[derive(Default)]
-pub struct EffectiveAnswers(Cache<(Question, bool, bool), Rendered<Effective>>);
+pub struct EffectiveAnswers(Cache<(Question, bool, bool), (Mark, Rendered<Effective>)>);
 
 impl Part for EffectiveAnswers {}
 
@@ -144,10 +144,13 @@ async fn read(cx: &mut Cx, _: Org, query: EffectiveQuery) -> Result<Rendered<Eff
     let is_explicit = query.user.is_some();
     let question = question(cx, query, is_privileged)?;
     let key = (question.clone(), is_explicit, is_privileged);
-    let generation = cx.app.commits.now();
-    if let Some(known) = EffectiveAnswers::of(&cx.app).0.recall(&key, generation, cx.now) {
+    let (commits, answers) = (&cx.app.commits, &EffectiveAnswers::of(&cx.app).0);
+    if let Some((mark, known)) = answers.recall(&key, 0, cx.now)
+        && commits.is_current(&mark)
+    {
         return Ok(known);
     }
+    let mark = commits.mark_now(cx.at);
     let facts = facts::read(&mut cx.tx, &question).await?;
     let facts = facts.ok_or_else(|| Error::not_found("organization"))?;
     check(&facts, &question, is_explicit)?;
@@ -165,7 +168,9 @@ async fn read(cx: &mut Cx, _: Org, query: EffectiveQuery) -> Result<Rendered<Eff
         chain: facts.chain.clone(),
         product: question.product,
     })?;
-    EffectiveAnswers::of(&cx.app).0.keep(key, answer.clone(), generation, cx.now + REMEMBERED);
+    if !cx.tx.is_shared() {
+        answers.keep(key, (mark, answer.clone()), 0, cx.now + REMEMBERED);
+    }
     Ok(answer)
 }
 

@@ -19,7 +19,7 @@ use axum::http::request::Parts;
 use crate::kernel::access::caller::Caller;
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::access::rate_limits::{LimitStatus, RateLimits, Rates};
-use crate::kernel::cache::{Generation, Generations};
+use crate::kernel::cache::Generations;
 use crate::kernel::clock::{Clock, Random};
 use crate::kernel::completion::to_the_end;
 use crate::kernel::db::installation::Trial;
@@ -43,7 +43,7 @@ pub struct State {
     pub admission: Box<dyn Admit>,
     pub rate_limits: RateLimits,
     /// Advances with every commit of this replica.
-    pub commits: Generation,
+    pub commits: Generations,
     /// Advances with every commit of this replica that may change who a caller is or which
     /// permissions it has.
     pub rights: Generations,
@@ -165,7 +165,7 @@ impl App {
             settings: on.settings,
             credentials: on.credentials,
             admission: on.admission,
-            commits: Generation::default(),
+            commits: Generations::default(),
             rights: Generations::default(),
             trial: Trial::default(),
             places,
@@ -181,7 +181,7 @@ impl App {
     }
 
     /// Commits the changes of an operation and announces them on this replica: both, or neither.
-    /// `at` is the organization of an [`Effect::Organization`].
+    /// `at` is the organization in which the operation acted.
     pub async fn commit(&self, tx: Conn, effect: Effect, at: Option<OrganizationId>) -> Result<()> {
         let app = self.clone();
         to_the_end(async move {
@@ -202,7 +202,9 @@ impl App {
 
     /// Announces a commit on this replica.
     async fn committed(&self, effect: Effect, at: Option<OrganizationId>) {
-        self.commits.advance();
+        // A change of all rights may matter elsewhere, such as the move of a project.
+        let stays = matches!(effect, Effect::Organization | Effect::Harmless);
+        self.commits.advance(at.filter(|_| stays));
         for part in &self.parts {
             part.committed();
         }

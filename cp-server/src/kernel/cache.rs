@@ -90,6 +90,14 @@ impl Generations {
         (self.now() == since).then_some(mark)
     }
 
+    /// Returns a mark for what is read in the organization from now on: a commit that the read misses
+    /// ends it.
+    pub fn mark_now(&self, organization: OrganizationId) -> Mark {
+        let slot = self.slot(organization);
+        let organizations = Arc::from([(slot, self.organizations[slot].now())]);
+        Mark { everywhere: self.everywhere.now(), organizations }
+    }
+
     /// Whether nothing was committed that matters to what was read at the mark.
     pub fn is_current(&self, mark: &Mark) -> bool {
         mark.everywhere == self.everywhere.now()
@@ -174,6 +182,15 @@ mod tests {
         let before = mark(generations.now()).unwrap();
         generations.advance(None);
         assert!(!generations.is_current(&before));
+        // What another commit precedes is kept, if it matters elsewhere only.
+        let now = generations.mark_now(organization(1));
+        generations.advance(other.next());
+        assert!(generations.is_current(&now));
+        for place in [Some(organization(1)), None] {
+            let now = generations.mark_now(organization(1));
+            generations.advance(place);
+            assert!(!generations.is_current(&now), "{place:?}");
+        }
         // What was read before a commit is not kept after it.
         let since = generations.now();
         generations.advance(other.next());

@@ -323,6 +323,11 @@ impl Conn {
         matches!(self, Self::SqliteTx(_) | Self::PostgresTx(..))
     }
 
+    /// Whether other reads share the connection: it may read an earlier state of the database.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Shared(_))
+    }
+
     /// Commits. A commit that has begun completes even when this future is dropped.
     pub async fn commit(self) -> sqlx::Result<()> {
         match self {

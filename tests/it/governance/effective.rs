@@ -415,4 +415,16 @@ async fn one_statement_reads_an_answer_and_the_cache_none() {
     world.get(world.org("/effective?kinds=model")).await.expect(200);
     let (fresh, cached) = (cost().await, cost().await);
     assert_eq!(fresh - cached, 1, "{fresh} and {cached}");
+    // A change in another organization keeps the answer, unless both have the same counter.
+    let other = world.post("/organizations", json!({"name": "Initech"})).await.expect(201);
+    cost().await;
+    let mut kept = Vec::new();
+    for organization in ["globex", other["slug"].as_str().unwrap()] {
+        let body = json!({"kind": "feature", "subject": "f", "scope": "organization"});
+        world.put(format!("/organizations/{organization}/bindings"), body).await.expect(201);
+        kept.push(cost().await);
+    }
+    assert!(kept.contains(&cached), "{kept:?}");
+    bind(&world, "model", "gpt-y", "organization", json!({})).await;
+    assert_eq!(cost().await, fresh);
 }
