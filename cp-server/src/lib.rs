@@ -39,6 +39,7 @@ use kernel::app::{Foundation, SharedSettings};
 use kernel::clock::{Clock, Random};
 use kernel::db::Db;
 use kernel::http::routes::{Operations, Routes};
+use kernel::http::turns::Turns;
 use kernel::http::waiting::Waiting;
 use kernel::outbound::mailing::MailSettings;
 use kernel::secret::Kek;
@@ -164,6 +165,7 @@ pub fn app_with(
             Box::new(settings.notice_days),
             Box::new(audit::Log::default()),
             Box::new(Waiting::default()),
+            Box::new(Turns::default()),
             Box::new(events::feed::Feed::default()),
             Box::new(events::types::Catalogue::default()),
             Box::new(discoveries),

@@ -12,4 +12,5 @@ pub mod operation;
 pub mod page;
 mod reading;
 pub mod routes;
+pub mod turns;
 pub mod waiting;

@@ -7,7 +7,8 @@
 //! The organization's own row is the root of the allocations.
 //!
 //! Every change locks the budget's row first. So changes of one budget run one after the other, and
-//! no two of them allocate the same credits.
+//! no two of them allocate the same credits. On PostgreSQL they also wait for their turn before they
+//! take a connection: a burst of them leaves connections for others.
 
 pub mod allocation_table;
 pub mod allocation_use;
@@ -76,9 +77,9 @@ crate::routes! {
     /// A change applies to the active cycle at once: its total becomes `credits` and what the cycle
     /// before passed on. With another `cadence` or `renewal_day` the cycle ends on the next renewal
     /// day. The request opens no cycle.
-    PUT "/organizations/{org}/budgets/{product}" LIMITS_WRITE => put, local;
+    PUT "/organizations/{org}/budgets/{product}" LIMITS_WRITE => put, local, in_turn;
     /// Deletes the budget of a product with its cycles and allocations. Recorded usage stays.
-    DELETE "/organizations/{org}/budgets/{product}" LIMITS_WRITE => delete, local;
+    DELETE "/organizations/{org}/budgets/{product}" LIMITS_WRITE => delete, local, in_turn;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

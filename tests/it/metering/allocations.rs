@@ -107,12 +107,8 @@ async fn parts_never_exceed_their_whole_under_parallel_changes(world: World) {
     let reads_done = std::cell::Cell::new(0);
     let reads = async {
         for n in 0..60 {
-            let answer = replicas[n % 3].get(&table).await;
-            // The changes may hold all connections while they wait for each other.
-            if answer.status == 503 {
-                continue;
-            }
-            let found = answer.expect(200);
+            // The changes leave connections for reads while they wait for each other.
+            let found = replicas[n % 3].get(&table).await.expect(200);
             reads_done.set(reads_done.get() + 1);
             for item in found["items"].as_array().unwrap() {
                 let (children, whole) =

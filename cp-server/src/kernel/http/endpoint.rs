@@ -18,7 +18,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{FromRequestParts, Path, Request};
+use axum::extract::{FromRequestParts, Path, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{Method, header};
 use axum::response::Response;
@@ -27,7 +27,7 @@ use cp_contracts::ProblemCode;
 use crate::kernel::access::admission::{self, BodyAttempt};
 use crate::kernel::access::caller::{Caller, Permission};
 use crate::kernel::access::place::{Authorized, PathTarget};
-use crate::kernel::app::App;
+use crate::kernel::app::{App, Part};
 use crate::kernel::completion::{Client, Deadline, to_the_end};
 use crate::kernel::counts::Counts;
 use crate::kernel::db::Conn;
@@ -40,6 +40,7 @@ use crate::kernel::http::json;
 use crate::kernel::http::line::Line;
 use crate::kernel::http::operation::{Args, Op, Source};
 use crate::kernel::http::reading::{Reader, Readers, Reading};
+use crate::kernel::http::turns::{Turn, Turns};
 use crate::kernel::journal::draft::AuditDraft;
 use crate::kernel::journal::record::record;
 
@@ -132,6 +133,8 @@ impl Admitted {
         let now = app.clock.now();
         let reads = line.reads() || line.own_transaction;
         let mark = app.db.durability_mark();
+        // Until the end of the transaction.
+        let _turn = self.turn::<A>().await?;
         let (mut tx, client) = match reads {
             true => (in_process::connection(app, parts).await, client),
             false => {
@@ -215,6 +218,23 @@ impl Admitted {
         cx.counts.committed();
         let base_path = cx.app.settings.base_path();
         Ok(answer.render(base_path, &cx.parts.method, &cx.parts.headers))
+    }
+}
+
+impl Admitted {
+    /// Waits for the turn of a line `in_turn`. A caller who is refused delays no other.
+    async fn turn<A: Args>(&self) -> Result<Option<Turn>> {
+        let Self { line, app, caller, parts, .. } = self;
+        if !line.in_turn || app.db.writes_alone() {
+            return Ok(None);
+        }
+        let place: A::PathTarget = place_of(parts).await?;
+        place.authorize(caller, &mut app.db.read(), line.permission).await?;
+        let mut parts = Parts::clone(parts);
+        let values = RawPathParams::from_request_parts(&mut parts, &()).await;
+        let values = values.map_err(Error::internal)?;
+        let values: Vec<&str> = values.iter().map(|(_, value)| value).collect();
+        Turns::of(app).take(format!("{} {}", line.object(), values.join("/"))).await.map(Some)
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Line {
     /// Whether the permission counts only in the whole organization: a caller that holds it in a part,
     /// such as a deployment's token, is refused.
     pub throughout: bool,
+    /// Whether the changes of the object of the path lock the same row: they wait for each other.
+    pub in_turn: bool,
     /// Whether a read may also write: then it completes like a change.
     pub may_write: bool,
     /// Whether callers without a credential are limited as strictly as attempts to guess one.
@@ -93,6 +95,11 @@ impl Line {
         !self.reads() || self.may_write
     }
 
+    /// Returns the part of the path that names its object.
+    pub(in crate::kernel) fn object(&self) -> &'static str {
+        self.path.rfind('}').map_or("", |end| &self.path[..=end])
+    }
+
     /// Whether the input is the query string; otherwise it is the body.
     pub fn in_query(&self) -> bool {
         matches!(self.method, Method::GET | Method::DELETE)
@@ -123,6 +130,7 @@ impl Line {
             conditional_audit: false,
             grants: false,
             throughout: false,
+            in_turn: false,
             may_write: false,
             strict: false,
             keyed: false,

@@ -205,6 +205,13 @@ impl Adding<'_> {
         self
     }
 
+    /// Marks a line whose changes of one object lock the same row, as those of other such lines do.
+    #[must_use]
+    pub fn in_turn(mut self) -> Self {
+        self.line.in_turn = true;
+        self
+    }
+
     #[must_use]
     pub fn may_write(mut self) -> Self {
         self.line.may_write = true;

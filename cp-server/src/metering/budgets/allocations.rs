@@ -30,9 +30,9 @@ crate::routes! {
     /// A group's allocation is a part of that of the nearest group above it that has one, otherwise
     /// of the organization's. A strict budget refuses parts that exceed what they are a part of
     /// (409 `over_allocated`).
-    PUT "/organizations/{org}/budgets/{product}/allocations" BUDGETS_WRITE => put;
+    PUT "/organizations/{org}/budgets/{product}/allocations" BUDGETS_WRITE => put, in_turn;
     /// Removes an allocation that has no parts.
-    DELETE "/organizations/{org}/budgets/{product}/allocations" BUDGETS_WRITE => delete;
+    DELETE "/organizations/{org}/budgets/{product}/allocations" BUDGETS_WRITE => delete, in_turn;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

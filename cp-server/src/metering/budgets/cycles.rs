@@ -37,7 +37,7 @@ crate::routes! {
     ///
     /// The closed cycle's unused credits pass on to the next one, up to the cap. Allocations are
     /// copied. A strict budget refuses copies that do not fit (409 `over_allocated`).
-    POST "/organizations/{org}/budgets/{product}/cycles" BUDGETS_WRITE => open;
+    POST "/organizations/{org}/budgets/{product}/cycles" BUDGETS_WRITE => open, in_turn;
     /// Returns a cycle with the credits that are used.
     GET "/budget-cycles/{id}" BUDGETS_READ => read;
     /// Renames a cycle.

@@ -26,7 +26,7 @@ crate::routes! { allocations:
     /// Allocations with an override keep it and get no share. Earlier equal shares of the same
     /// `within` that the request does not name are removed. With `dry_run: true` the answer shows
     /// the shares, and nothing changes.
-    POST "/organizations/{org}/budgets/{product}/distribute" BUDGETS_WRITE => distribute, conditional_audit;
+    POST "/organizations/{org}/budgets/{product}/distribute" BUDGETS_WRITE => distribute, conditional_audit, in_turn;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
