@@ -3,7 +3,7 @@
 //! # Design
 //! One statement reads everything, and the fold runs in memory. Rendered answers are cached until the
 //! next commit of this replica that matters in the organization, and for at most one second. So a
-//! data plane can poll with `If-None-Match`, whatever other organizations change.
+//! data plane can poll with `If-None-Match` while other organizations change.
 
 pub mod facts;
 pub mod fold;

@@ -16,8 +16,8 @@ crate::routes! { groups:
 }
 
 async fn delete(cx: &mut Cx, id: GroupId) -> Result<NoContent> {
-    // First, as in every change of a budget. The members lose the grants that they had through the
-    // group.
+    // Before the budgets, so that this and a change of a budget do not deadlock. The members lose
+    // the grants that they had through the group.
     organizations::touch(cx, cx.at).await?;
     let group = groups::load(cx, id).await?;
     products::refuse_changing(&cx.caller, group.product.as_str())?;

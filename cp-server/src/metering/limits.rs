@@ -196,7 +196,7 @@ async fn list(cx: &mut Cx, _: Org, list: List<LimitFilter>) -> Result<Page<Limit
         .and_some(" AND scope_kind = ?", scope.map(|scope| scope.kind))
         .and_some(" AND scope_id = ?", scope.map(|scope| scope.id))
         .and_some(" AND metric = ?", list.filter.metric.as_deref());
-    let page = list.page(products::visible(query, &cx.caller, PRODUCT)).await?;
+    let page: Page<Limit> = list.page(products::visible(query, &cx.caller, PRODUCT)).await?;
     // A scope with limits exists.
     if let (true, Some(scope)) = (page.items.is_empty(), scope) {
         let field = if list.filter.project.is_some() { "project" } else { "scope" };

@@ -157,7 +157,10 @@ async fn replacement_is_the_whole_set_and_repeats_without_a_change(world: World)
         done["items"].as_array().unwrap().iter().map(|item| &item["scope"]).collect();
     assert_eq!(scopes, [&json!(user), &json!("organization")]);
     let again = world.post(&replace, body.clone()).await.expect(200);
-    assert_eq!(again, json!({"product": "", "items": done["items"], "added": 0, "changed": 0, "removed": 0}));
+    assert_eq!(
+        again,
+        json!({"product": "", "items": done["items"], "added": 0, "changed": 0, "removed": 0})
+    );
     let mut twice = body.clone();
     twice["items"][1]["scope"] = json!("organization");
     world.post(&replace, twice).await.invalid("items[1].scope");

@@ -50,14 +50,12 @@ async fn parts_of_a_deleted_group_are_parts_of_the_allocation_above(world: World
     let of_closed = format!("?cycle={}", closed.as_str().unwrap());
     let root = json!(["organization", null, 400]);
     for query in ["", &of_closed] {
-        let expected =
-            [root.clone(), json!([a, "organization", 100]), json!([user, a, 0])];
+        let expected = [root.clone(), json!([a, "organization", 100]), json!([user, a, 0])];
         assert_eq!(sorted(parts(&world, query).await), sorted(expected.into()));
     }
     world.delete(format!("/groups/{upper}")).await.expect(204);
     for query in ["", &of_closed] {
-        let expected =
-            [json!(["organization", null, 100]), json!([user, "organization", 0])];
+        let expected = [json!(["organization", null, 100]), json!([user, "organization", 0])];
         assert_eq!(sorted(parts(&world, query).await), sorted(expected.into()));
     }
 }

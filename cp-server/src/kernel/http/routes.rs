@@ -35,7 +35,8 @@ use crate::kernel::http::reading::{Reader, Readers};
 /// response, such as a stream; with `platform`, callers of the platform only. A `root` line is raw and outside
 /// [`BASE`](crate::kernel::http::line::BASE). After either of these, `redirect` sends a browser
 /// elsewhere, and `strict` limits strangers (see [`Line::strict`]). A GET line that may write has
-/// `may_write`. A `throughout` line requires its permission in the whole organization. The credential of a `keyed` line is the body's member `key`. `unmetered` exempts the line from the plan's request quota. Only programs call a
+/// `may_write`. A `throughout` line requires its permission in the whole organization. Changes of one object on
+/// `in_turn` lines wait for each other. The credential of a `keyed` line is the body's member `key`. `unmetered` exempts the line from the plan's request quota. Only programs call a
 /// `machine` line, so the console has no form for it. Changes of a `harmless`
 /// line invalidate no cache of rights, and changes of a `local` line only what depends on their
 /// organization. After a change of a `reloads` line, parts read the database
