@@ -70,7 +70,7 @@ async fn scopes_that_do_not_exist_are_not_found_at_their_field(world: World) {
     // Scopes that exist have empty answers.
     let (group, user) = (&world.acme.spare_group, &world.acme.user);
     for path in [
-        format!("/bindings?scope=group:{group}"),
+        format!("/bindings?kind=model&scope=group:{group}"),
         format!("/limits?scope=user:{user}"),
         format!("/limits?project={}", world.acme.project),
         format!("{ALLOCATIONS}?within=group:{group}"),
