@@ -110,6 +110,7 @@ async fn keys_are_listed_without_private_members(world: World) {
             "published_at",
             "reason",
             "retired_at",
+            "service_key",
             "state",
         ]
     );
