@@ -13,6 +13,8 @@ pub(super) struct Verdict {
     is_accepted: bool,
     code: Option<String>,
     checks: Vec<Check>,
+    /// The use of the license's pools of seats.
+    pub(super) pools: Vec<Value>,
 }
 
 /// One check.
@@ -48,6 +50,7 @@ impl Verdict {
             is_accepted: answer["accepted"] == true,
             code: answer["code"].as_str().map(words::spaced),
             checks: checks.collect(),
+            pools: answer["pools"].as_array().cloned().unwrap_or_default(),
         }
     }
 

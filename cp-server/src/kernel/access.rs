@@ -6,6 +6,7 @@ pub mod authentication;
 pub mod buckets;
 pub mod caller;
 pub mod ids;
+pub mod owners;
 pub mod permissions;
 pub mod personal;
 pub mod place;

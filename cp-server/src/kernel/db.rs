@@ -10,6 +10,7 @@
 mod direct;
 mod drivers;
 pub(super) mod failures;
+mod found;
 mod hosts;
 pub mod installation;
 mod migrations;
@@ -22,6 +23,7 @@ pub mod references;
 pub mod rehearsals;
 mod savepoints;
 pub mod search;
+pub mod shared;
 pub mod tags;
 pub mod values;
 pub mod wal;
@@ -38,6 +40,7 @@ use tokio::sync::OwnedMutexGuard;
 use self::direct::{Reader, Readers};
 pub(super) use self::failures::InDoubt;
 pub use self::failures::constraint_of;
+use self::found::Found;
 pub use self::hosts::split_hosts;
 pub(super) use self::postgres::begin_snapshot;
 pub(crate) use self::postgres::connect_postgres;
@@ -314,7 +317,7 @@ pub enum Conn {
     SqliteAlone(SqliteConnection),
     PostgresAlone(PgConnection),
     /// The turn at a connection that several reads share.
-    Shared(OwnedMutexGuard<Conn>),
+    Shared(OwnedMutexGuard<(Conn, Found)>),
 }
 
 impl Conn {
@@ -352,7 +355,7 @@ impl Conn {
     pub(super) fn is_sqlite(&self) -> bool {
         match self {
             Self::Idle(db) => matches!(db, Db::Sqlite { .. }),
-            Self::Shared(turn) => turn.is_sqlite(),
+            Self::Shared(shared) => shared.0.is_sqlite(),
             Self::Sqlite(_) | Self::SqliteRead(_) | Self::SqliteTx(_) | Self::SqliteAlone(_) => {
                 true
             }
@@ -366,7 +369,7 @@ impl Conn {
     /// Returns the connection itself, behind the turn at a shared one.
     pub(super) fn own(&mut self) -> &mut Self {
         match self {
-            Self::Shared(turn) => turn.own(),
+            Self::Shared(shared) => shared.0.own(),
             own => own,
         }
     }

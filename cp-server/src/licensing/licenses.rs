@@ -26,6 +26,7 @@ use super::plans;
 use super::statuses::Why;
 use super::subscriptions::rows as subscriptions;
 use crate::kernel::access::ids::DeploymentId;
+use crate::kernel::access::owners::note_owner;
 use crate::kernel::clock::after;
 use crate::kernel::db::record::Object;
 use crate::kernel::declaration::{Declaration, Export};
@@ -134,7 +135,11 @@ pub(crate) async fn create(
 }
 
 async fn read(cx: &mut Cx, id: LicenseId) -> Result<License> {
-    load(cx, id).await
+    let license = load(cx, id).await?;
+    // The foreign keys of both have the organization.
+    note_owner(&mut cx.tx, cx.at, license.deployment_id);
+    note_owner(&mut cx.tx, cx.at, license.subscription_id);
+    Ok(license)
 }
 
 pub(crate) async fn update(cx: &mut Cx, id: LicenseId, patch: LicensePatch) -> Result<License> {

@@ -286,10 +286,13 @@ async fn list_versions(
     ForAll(code): ForAll<PlanCode>,
     _: NoFilter,
 ) -> Result<Page<Plan>> {
-    let plan = visible(newest(cx, code.as_str()).await?, &cx.caller)?;
-    let query = cx.tx.select("WHERE plans.id = $1").bind(plan.id);
-    let items = query.sql(" ORDER BY plan_versions.version DESC").all().await?;
-    Ok(Page { items, next_cursor: None })
+    let tail = "WHERE plans.id = (SELECT COALESCE(alias_of, id) FROM plans WHERE code = $1)
+                ORDER BY plan_versions.version DESC";
+    let items: Vec<Plan> = cx.tx.select(tail).bind(code.as_str()).all().await?;
+    match items.first() {
+        Some(newest) if is_visible(newest, &cx.caller) => Ok(Page { items, next_cursor: None }),
+        _ => Err(Error::not_found("plan")),
+    }
 }
 
 async fn migrate(
@@ -346,7 +349,11 @@ pub async fn private<G>(cx: &mut Cx<G>, code: &PlanCode, name: &str) -> Result<O
 }
 
 fn visible(plan: Plan, to: &Caller) -> Result<Plan> {
-    if plan.is_public || sees_private(to) { Ok(plan) } else { Err(Error::not_found("plan")) }
+    if is_visible(&plan, to) { Ok(plan) } else { Err(Error::not_found("plan")) }
+}
+
+fn is_visible(plan: &Plan, to: &Caller) -> bool {
+    plan.is_public || sees_private(to)
 }
 
 /// Returns whether the caller sees private plans. A caller that may change plans sees them too.

@@ -11,10 +11,11 @@ use serde::Serialize;
 
 use super::bundles::rows::BundleStatus;
 use super::checks::{Check, CheckStatus};
-use super::coverage::{Cause, Terms, terms};
+use super::coverage::{Cause, Terms};
 use super::keys::KeyState;
 use super::keys::keyring::Keyring;
-use super::leases::pools;
+use super::leases::pools::{self, PoolFill};
+use super::leases::rows::{Facts as LicenseFacts, facts_and};
 use super::status_lists::StatusSettings;
 use crate::kernel::app::Part;
 use crate::kernel::clock::shown;
@@ -41,18 +42,20 @@ pub struct LicenseVerdict {
     code: Option<String>,
     /// The checks in their order.
     checks: Vec<Check>,
+    /// The use of the license's pools of seats.
+    pools: Vec<PoolFill>,
 }
 
 /// The facts of a license and its newest token.
 #[derive(sqlx::FromRow)]
 struct Facts {
     #[sqlx(flatten)]
-    terms: Terms,
-    revision: i64,
+    license: LicenseFacts,
     jti: Option<BundleId>,
     /// The values of the newest token; null, like the fields below, without one.
     bundle_status: Option<BundleStatus>,
-    license_revision: Option<i64>,
+    /// The revision of the license in the token.
+    signed_revision: Option<i64>,
     key_id: Option<String>,
     issued_at: Option<DateTime<Utc>>,
     expires_at: Option<DateTime<Utc>>,
@@ -63,12 +66,14 @@ type Judged = (Check, Option<String>);
 
 async fn read(cx: &mut Cx, id: LicenseId) -> Result<LicenseVerdict> {
     let facts = facts(cx, id).await?;
-    let causes = facts.terms.causes_at(cx.now);
+    let pools = pools::fill(cx, id, &facts.license).await?;
+    let terms = &facts.license.terms;
+    let causes = terms.causes_at(cx.now);
     let judged: Vec<Judged> = vec![
         organization(&causes),
-        subscription(&facts.terms, &causes),
-        license(&facts.terms, &causes, cx.now),
-        seats(cx, id).await?,
+        subscription(terms, &causes),
+        license(terms, &causes, cx.now),
+        seats(&pools),
         token(&facts, &causes, cx.now),
         signing_key(cx, &facts),
         status_list(cx, &facts),
@@ -77,23 +82,15 @@ async fn read(cx: &mut Cx, id: LicenseId) -> Result<LicenseVerdict> {
     let code = judged.iter().find_map(|(_, code)| code.clone());
     let checks: Vec<Check> = judged.into_iter().map(|(check, _)| check).collect();
     let accepted = !checks.iter().any(|check| check.status == CheckStatus::Fail);
-    Ok(LicenseVerdict { accepted, code, checks })
+    Ok(LicenseVerdict { accepted, code, checks, pools })
 }
 
 async fn facts(cx: &mut Cx, id: LicenseId) -> Result<Facts> {
-    let sql = concat!(
-        "SELECT ",
-        terms!(),
-        ", l.revision, b.id AS jti, b.status AS bundle_status, b.license_revision, b.key_id,
-           b.issued_at, b.expires_at
-         FROM licenses l
-         JOIN organizations o ON o.id = l.organization_id
-         JOIN deployments d ON d.id = l.deployment_id
-         JOIN subscriptions s ON s.id = l.subscription_id
-         LEFT JOIN bundles b ON b.id = l.bundle_id
-         WHERE l.id = $1 AND l.organization_id = $2"
-    );
-    Ok(cx.tx.q(sql).bind(id).bind(cx.at).one().await?)
+    let columns = "b.id AS jti, b.status AS bundle_status, b.license_revision AS signed_revision,
+                   b.key_id, b.issued_at, b.expires_at";
+    let join = " LEFT JOIN bundles b ON b.id = l.bundle_id";
+    let query = facts_and(&mut cx.tx, id, columns, join).and(" AND l.organization_id = ?", cx.at);
+    Ok(query.one().await?)
 }
 
 fn organization(causes: &[Cause]) -> Judged {
@@ -168,14 +165,13 @@ fn failed(name: &'static str, causes: &[Cause], own: &[Cause]) -> Option<Judged>
 }
 
 /// Full pools refuse new holders, but no data plane refuses the license.
-async fn seats(cx: &mut Cx, id: LicenseId) -> Result<Judged> {
-    let pools = pools::fill(cx, id).await?;
-    let detail = |(name, used, cap): &(String, i64, Option<i64>)| match cap {
+fn seats(pools: &[PoolFill]) -> Judged {
+    let detail = |PoolFill { name, used, cap }: &PoolFill| match cap {
         Some(cap) => format!("{name}: {used} of {cap} taken"),
         None => format!("{name}: {used} taken, unlimited"),
     };
     let all: Vec<String> = pools.iter().map(detail).collect();
-    let is_full = pools.iter().any(|(_, used, cap)| cap.is_some_and(|cap| *used >= cap));
+    let is_full = pools.iter().any(|pool| pool.cap.is_some_and(|cap| pool.used >= cap));
     let check = match (all.is_empty(), is_full) {
         (true, _) => Check::skipped("seats", "the license has no pool of seats"),
         (false, false) => Check::ok("seats", all.join("; ")),
@@ -183,7 +179,7 @@ async fn seats(cx: &mut Cx, id: LicenseId) -> Result<Judged> {
             Check::warn("seats", all.join("; "), "End a lease, or raise the number of seats.")
         }
     };
-    Ok((check, None))
+    (check, None)
 }
 
 fn token(facts: &Facts, causes: &[Cause], now: DateTime<Utc>) -> Judged {
@@ -207,7 +203,7 @@ fn token(facts: &Facts, causes: &[Cause], now: DateTime<Utc>) -> Judged {
     }
     let left = until - now;
     let detail = format!("ends in {}", remaining(left));
-    let check = if facts.license_revision != Some(facts.revision) {
+    let check = if facts.signed_revision != Some(facts.license.license_revision) {
         let fix = "Issue a new token, or wait for the next check-in.";
         Check::warn("token", format!("{detail}; the license has changed since"), fix)
     } else if left * 10 < until - from {
@@ -248,8 +244,7 @@ async fn log(cx: &mut Cx, facts: &Facts) -> Result<Judged> {
     let Some(jti) = facts.jti else {
         return Ok((Check::skipped("log", "no token was issued"), None));
     };
-    let position = store::issue_of(&mut cx.tx, jti.0).await?.map(|(_, position)| position);
-    let signed = store::checkpoint(&mut cx.tx).await?.map_or(0, |(size, _)| size);
+    let (position, signed) = store::position_of_issue(&mut cx.tx, jti.0).await?;
     Ok(match position {
         None => {
             let fix = "Verify the log with `cp-server audit verify`, and issue a new token.";

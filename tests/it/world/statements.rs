@@ -21,15 +21,20 @@ thread_local! {
     static COUNTED: Cell<&'static str> = const { Cell::new(BY_DRIVER) };
 }
 
-/// Counts the statements of a read on either database: the least of three requests, because some
-/// requests also store the last use of a credential. Statements of the credential count too.
+/// Counts the statements of a read on either database. Statements of the credential count too.
 pub async fn statements_of(world: &World, path: &str) -> u64 {
+    least_statements(async || drop(world.get(world.org(path)).await.expect(200))).await
+}
+
+/// Counts the statements of a request on either database: the least of three requests, because some
+/// requests also store the last use of a credential.
+pub async fn least_statements(request: impl AsyncFn()) -> u64 {
     count_statements();
     COUNTED.set(BY_KERNEL);
     let mut least = u64::MAX;
     for _ in 0..3 {
         let before = statements_so_far();
-        world.get(world.org(path)).await.expect(200);
+        request().await;
         least = least.min(statements_so_far() - before);
     }
     least

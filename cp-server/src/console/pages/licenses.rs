@@ -8,7 +8,7 @@ use crate::console::chart::{self, Term};
 use crate::console::generic::{detail, history};
 use crate::console::html::{Markup, card, html, icon, id, meter, short_time, state, time};
 use crate::console::scene::Scene;
-use crate::console::verdict;
+use crate::console::verdict::{self, Verdict};
 use crate::console::view::{View, items, text};
 use crate::console::words;
 use crate::kernel::error::Result;
@@ -17,7 +17,7 @@ use crate::kernel::http::in_process::Seen;
 crate::pages! { licenses:
     /// A license: whether it works and why, its term, entitlement, tokens and history.
     GET "/licenses/{id}" calls [licenses.read, licenses.verdict, bundles.list, deployments.read, subscriptions.read,
-        plans.list_versions, leases.pools, audit.list] => detail;
+        plans.list_versions, audit.list] => detail;
 }
 
 /// What the page reads.
@@ -27,7 +27,6 @@ struct Facts {
     subscription: Value,
     plan: Value,
     bundles: Vec<Value>,
-    pools: Vec<Value>,
 }
 
 async fn detail(view: &mut View) -> Result<Response> {
@@ -55,7 +54,7 @@ async fn detail(view: &mut View) -> Result<Response> {
             (term(view, &facts))
             div.two {
                 div.stack { (cascade(view, &scene, &facts)) (tokens(view, &scene, &facts)) }
-                div.stack { (sidebar(view, &facts)) (history::card(view, &events, "History", Some(&target))) }
+                div.stack { (sidebar(view, &facts, &checks)) (history::card(view, &events, "History", Some(&target))) }
             }
         }
     };
@@ -79,8 +78,7 @@ async fn read(view: &mut View, license: Value) -> Result<Facts> {
     let own = versions.iter().find(|plan| plan["version"] == subscription["plan_version"]);
     let plan = own.or(versions.first()).cloned().unwrap_or_default();
     let bundles = items(&view.visible("bundles.list", &[&key], "limit=4").await?);
-    let pools = items(&view.visible("leases.pools", &[&key], "").await?);
-    Ok(Facts { license, deployment, subscription, plan, bundles, pools })
+    Ok(Facts { license, deployment, subscription, plan, bundles })
 }
 
 fn head(view: &View, scene: &Scene, facts: &Facts, title: &str) -> Markup {
@@ -301,11 +299,11 @@ fn token(view: &View, bundle: &Value) -> Markup {
     }
 }
 
-fn sidebar(view: &View, facts: &Facts) -> Markup {
+fn sidebar(view: &View, facts: &Facts, checks: &Verdict) -> Markup {
     let license = &facts.license;
     let link =
         |segment: &str, member: &str| view.url(&format!("/{segment}/{}", text(license, member)));
-    let seats = facts.pools.iter().find(|pool| text(pool, "name") == "seats");
+    let seats = checks.pools.iter().find(|pool| text(pool, "name") == "seats");
     let body = html! {
         div.in { dl.facts {
             dt { "Deployment" }

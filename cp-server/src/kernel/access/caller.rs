@@ -11,6 +11,8 @@ use uuid::Uuid;
 
 use crate::kernel::access::areas::{Area, AreaKind};
 use crate::kernel::access::ids::{DeploymentId, OrganizationId, Owned, UserId};
+use crate::kernel::access::owners;
+pub use crate::kernel::access::owners::Owner;
 pub use crate::kernel::access::permissions::{Permission, Permissions, Privileges};
 use crate::kernel::access::policy::{self, Domain, Grant, Location, Verdict};
 use crate::kernel::db::{Conn, Share};
@@ -201,8 +203,7 @@ impl Caller {
         row: T,
         permission: Permission,
     ) -> Result<OrganizationId> {
-        let owner: Option<Owner> = tx.q(T::OWNER).bind(row).opt().await?;
-        let owner = owner.ok_or_else(|| Error::not_found(T::MISSING))?;
+        let owner = owners::owner_of(tx, row).await?.ok_or_else(|| Error::not_found(T::MISSING))?;
         let areas = self.areas_of(tx, owner.id, row).await?;
         if areas.iter().any(|area| self.is_of_another(*area)) {
             return Err(Error::not_found(T::MISSING));
@@ -365,13 +366,6 @@ impl Caller {
         }
         Ok(())
     }
-}
-
-/// The organization that owns something.
-#[derive(Clone, Copy, Debug, sqlx::FromRow)]
-pub struct Owner {
-    pub id: OrganizationId,
-    pub suspended: bool,
 }
 
 fn forbidden(permission: Permission, place: &str) -> Error {

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::kernel::access::areas::AreaKind;
 use crate::kernel::access::caller::{Caller, Owner, Permission, Scope};
 use crate::kernel::access::ids::{OrganizationId, Owned};
+use crate::kernel::access::owners;
 use crate::kernel::access::policy::Location;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
@@ -171,12 +172,11 @@ impl Org {
     pub(in crate::kernel) async fn find(&self, tx: &mut Conn) -> Result<Option<Owner>> {
         let by_slug =
             "SELECT id, status = 'suspended' AS suspended FROM organizations WHERE slug = $1";
-        let query = match self.0.parse::<OrganizationId>() {
-            Ok(id) => tx.q(OrganizationId::OWNER).bind(id),
-            Err(_) if self.0.contains('\0') => return Ok(None),
-            Err(_) => tx.q(by_slug).bind(&*self.0),
-        };
-        Ok(query.opt().await?)
+        Ok(match self.0.parse::<OrganizationId>() {
+            Ok(id) => owners::owner_of(tx, id).await?,
+            Err(_) if self.0.contains('\0') => None,
+            Err(_) => tx.q(by_slug).bind(&*self.0).opt().await?,
+        })
     }
 }
 

@@ -4,7 +4,8 @@
 //! A page's own request is admitted once: its credential, its rate and its organization's quota.
 //! Its calls then pass the router of the table like requests of the network, with the page's caller
 //! as their credential. So authorization, audit, idempotency and the stricter rates are those of the
-//! API. All reads of a page share one connection of the pool and one state of the database. A change
+//! API. All reads of a page share one connection of the pool and one state of the database: the owner
+//! of a row is looked up once. A change
 //! and a raw line release it first: a request that held one connection and waited for another would
 //! block the pool.
 
@@ -19,7 +20,6 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::Mutex;
 use tower::ServiceExt;
 
 use crate::kernel::access::admission;
@@ -30,6 +30,7 @@ use crate::kernel::access::policy::{self, Location, Verdict};
 use crate::kernel::app::App;
 use crate::kernel::completion::Deadline;
 use crate::kernel::db::Conn;
+use crate::kernel::db::shared::SharedConn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::line::Line;
 use crate::kernel::text::path_segment;
@@ -66,14 +67,10 @@ impl Api {
     }
 }
 
-/// The connection that the reads of a page share.
-#[derive(Clone)]
-struct Snapshot(Arc<Mutex<Conn>>);
-
 /// Returns the connection of a read: the page's, or one of its own.
 pub(in crate::kernel) async fn connection(app: &App, parts: &Parts) -> Conn {
-    match parts.extensions.get::<Snapshot>() {
-        Some(Snapshot(conn)) => Conn::Shared(conn.clone().lock_owned().await),
+    match parts.extensions.get::<SharedConn>() {
+        Some(conn) => conn.turn().await,
         None => app.db.read(),
     }
 }
@@ -83,7 +80,8 @@ pub struct InProcess {
     api: Api,
     pub caller: Caller,
     parts: Arc<Parts>,
-    snapshot: Option<Snapshot>,
+    /// The connection that the reads share.
+    snapshot: Option<SharedConn>,
 }
 
 /// A value that was read, and its entity tag.
@@ -128,8 +126,7 @@ impl InProcess {
                 Some(snapshot) => snapshot.clone(),
                 None => {
                     let conn = self.api.app.db.consistent_read().await?;
-                    let snapshot = Snapshot(Arc::new(Mutex::new(conn)));
-                    self.snapshot.insert(snapshot).clone()
+                    self.snapshot.insert(SharedConn::new(conn)).clone()
                 }
             };
             request.extensions_mut().insert(snapshot);

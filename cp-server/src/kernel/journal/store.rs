@@ -294,6 +294,18 @@ pub async fn issue_of(tx: &mut Conn, jti: Uuid) -> Result<Option<(LeafFacts, Opt
     Ok(found.map(|event| (event.facts, event.seq)))
 }
 
+/// Returns the position of the event that issued a bundle, if there is one, and the size of the last
+/// signed checkpoint.
+pub async fn position_of_issue(tx: &mut Conn, jti: Uuid) -> Result<(Option<Option<i64>>, u64)> {
+    let sql =
+        "SELECT audit_events.id IS NOT NULL, audit_events.seq, COALESCE(log_checkpoints.size, 0)
+               FROM (SELECT 1 AS id) AS log
+               LEFT JOIN log_checkpoints ON log_checkpoints.id = log.id
+               LEFT JOIN audit_events ON audit_events.jti = $1";
+    let (is_logged, seq, size): (bool, Option<i64>, i64) = tx.q(sql).bind(jti).one().await?;
+    Ok((is_logged.then_some(seq), u64::try_from(size).unwrap_or(0)))
+}
+
 /// The columns of an event that its erasure needs. The content, which may be large, is left out.
 #[derive(sqlx::FromRow)]
 pub struct Erasable {

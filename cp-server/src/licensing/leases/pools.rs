@@ -64,6 +64,17 @@ pub struct Reset {
     reason: Reason,
 }
 
+/// The use of a pool.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct PoolFill {
+    /// The pool's name, such as `seats`.
+    pub name: String,
+    /// The number of live leases.
+    pub used: i64,
+    /// The number of seats; null is unlimited.
+    pub cap: Option<i64>,
+}
+
 #[derive(sqlx::FromRow)]
 struct Use {
     pool_id: PoolId,
@@ -108,10 +119,14 @@ pub(super) async fn list(cx: &mut Cx, id: LicenseId, _: NoFilter) -> Result<Page
     Ok(Page { items, next_cursor: None })
 }
 
-/// Returns the name of each pool, its live leases and its cap.
-pub async fn fill(cx: &mut Cx, id: LicenseId) -> Result<Vec<(String, i64, Option<i64>)>> {
-    let pools = list(cx, id, NoFilter {}).await?.items;
-    Ok(pools.into_iter().map(|pool| (pool.name, pool.used, pool.cap)).collect())
+/// Returns the use of each pool of the license with these facts.
+pub async fn fill(cx: &mut Cx, id: LicenseId, facts: &Facts) -> Result<Vec<PoolFill>> {
+    let mut used = uses(cx, id).await?;
+    let fill = |(name, settings): (String, BTreeMap<String, ExplainedSetting>)| {
+        let used = used.remove(&name).map_or(0, |found| found.used);
+        Ok(PoolFill { cap: Settings::of(settings)?.cap, used, name })
+    };
+    facts.explained().into_iter().map(fill).collect()
 }
 
 /// Counts the live leases of the license's open pools.

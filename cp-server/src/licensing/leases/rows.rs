@@ -5,11 +5,12 @@ use std::sync::OnceLock;
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-use super::settings::{Levels, PoolKind, Settings};
+use super::settings::{Levels, PoolKind, SEATS, Settings};
 use crate::kernel::access::ids::{DeploymentId, OrganizationId, UserId};
 use crate::kernel::db::Conn;
 use crate::kernel::db::query::Rows;
 use crate::kernel::db::record::Object;
+use crate::kernel::db::values::Row;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
 use crate::licensing::coverage::{Terms, terms};
@@ -190,6 +191,19 @@ pub async fn facts(tx: &mut Conn, license: LicenseId, pool: &str) -> Result<Fact
         .and(" LEFT JOIN lease_pools p ON p.license_id = l.id AND p.name = ?", pool)
         .and(" AND p.closed_at IS NULL WHERE l.id = ?", license);
     query.opt().await?.ok_or_else(|| Error::not_found("license"))
+}
+
+/// Selects the facts of the license with its pool of seats, and more columns of joined tables.
+pub fn facts_and<'c, R: Row>(
+    tx: &'c mut Conn,
+    license: LicenseId,
+    columns: &str,
+    join: &'static str,
+) -> Rows<'c, R> {
+    tx.select_from(&format!("{FACTS}, {columns}"), OF_LICENSES)
+        .sql(join)
+        .and(" LEFT JOIN lease_pools p ON p.license_id = l.id AND p.name = ?", SEATS)
+        .and(" AND p.closed_at IS NULL WHERE l.id = ?", license)
 }
 
 /// Returns the licenses of these pools, closed ones included.

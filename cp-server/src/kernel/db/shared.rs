@@ -1,0 +1,54 @@
+//! A connection that several reads share, and what they found on it.
+//!
+//! # Design
+//! The reads of a page have one state of the database, so a statement finds the same rows each time.
+//! The authorization of each read looks up the owner of its row: those of a page are often the same.
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use super::Conn;
+use super::found::Found;
+
+/// A connection that reads one state of the database, for several reads in turn.
+#[derive(Clone)]
+pub struct SharedConn(Arc<Mutex<(Conn, Found)>>);
+
+impl SharedConn {
+    pub(in crate::kernel) fn new(conn: Conn) -> Self {
+        Self(Arc::new(Mutex::new((conn, Found::default()))))
+    }
+
+    /// Returns the connection when the other reads do not use it.
+    pub(in crate::kernel) async fn turn(&self) -> Conn {
+        Conn::Shared(self.0.clone().lock_owned().await)
+    }
+}
+
+impl Conn {
+    /// Returns what an earlier read of this shared connection found by the statement and the value.
+    pub(in crate::kernel) fn recall<T: Copy + 'static>(
+        &self,
+        sql: &'static str,
+        value: impl Display,
+    ) -> Option<T> {
+        match self {
+            Self::Shared(shared) => shared.1.get(sql, value.to_string()),
+            _ => None,
+        }
+    }
+
+    /// Keeps what was found for the later reads of a shared connection.
+    pub(in crate::kernel) fn remember<T: Send + Sync + 'static>(
+        &mut self,
+        sql: &'static str,
+        value: impl Display,
+        found: T,
+    ) {
+        if let Self::Shared(shared) = self {
+            shared.1.keep(sql, value.to_string(), found);
+        }
+    }
+}
