@@ -6,6 +6,7 @@
 //! The URL of a page is the path of the API with `/console` for `/api/v1`. Every line of the table has
 //! generated pages; a few resources have pages by hand. Every page works without a script.
 
+mod affected;
 mod assets;
 mod chart;
 mod confirmations;

@@ -232,6 +232,8 @@ compose! {
     lifecycle::export;
     lifecycle::import;
     lifecycle::overview;
+    lifecycle::affected;
+    lifecycle::summaries;
     lifecycle::search;
     tenancy::onboarding;
     tenancy::quotas;

@@ -1,8 +1,10 @@
 //! The creation, change and end of organizations. These operations cross every slice, so this
 //! module is above all slices.
 
+pub mod affected;
 pub mod delete_group;
 pub mod export;
+pub mod id_lists;
 pub mod import;
 pub mod leave_organization;
 pub mod move_project;
@@ -10,6 +12,7 @@ pub mod notices;
 pub mod overview;
 mod purge;
 pub mod search;
+pub mod summaries;
 
 use chrono::{SecondsFormat, TimeDelta};
 use cp_contracts::ProblemCode;

@@ -4,7 +4,8 @@ pub(in crate::console) mod detail;
 pub(super) mod edit;
 mod fields;
 pub(super) mod history;
-mod list;
+pub(super) mod list;
+mod offers;
 pub(super) mod once;
 mod preview;
 pub(super) mod suggestions;
@@ -26,7 +27,9 @@ pub(super) async fn get(view: &mut View) -> Result<Response> {
     }
     let resources = view.resources.clone();
     match resources.on(scene.template, &Method::GET) {
-        Some(_) if resources.collection(scene.template).is_some() => list::page(view, scene).await,
+        Some(_) if resources.collection(scene.template).is_some() => {
+            list::page(view, scene, None).await
+        }
         Some(read) => detail::page(view, scene, read).await,
         None => Err(Error::not_found("page")),
     }

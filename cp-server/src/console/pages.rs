@@ -3,6 +3,7 @@
 mod audit;
 mod budgets;
 mod bulk;
+mod customers;
 mod effective;
 mod inspect;
 mod keys;
@@ -30,6 +31,7 @@ pub(super) fn all(pages: &mut Pages) {
     start::pages(pages);
     search::pages(pages);
     organizations::pages(pages);
+    customers::pages(pages);
     licenses::pages(pages);
     keys::pages(pages);
     audit::pages(pages);

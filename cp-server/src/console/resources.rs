@@ -187,9 +187,11 @@ impl Resources {
         })
     }
 
-    /// Returns the paths without parameters that have a page.
+    /// Returns the paths without parameters that have a page, and that need no question.
     pub(super) fn roots(&self) -> impl Iterator<Item = &Operation> {
-        self.operations.iter().filter(|one| one.method == Method::GET && !one.path.contains('{'))
+        let has_page = |one: &&Operation| one.method == Method::GET && !one.path.contains('{');
+        let needs_none = |one: &&Operation| one.query.iter().all(|field| !field.is_required);
+        self.operations.iter().filter(has_page).filter(needs_none)
     }
 
     /// Returns the thing that a member such as `deployment_id` names.

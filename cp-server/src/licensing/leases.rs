@@ -24,6 +24,7 @@ pub mod skew;
 pub mod steps;
 pub mod tenures;
 pub mod tokens;
+pub mod totals;
 pub mod usage;
 
 use chrono::TimeDelta;

@@ -239,12 +239,15 @@ async fn overview(
     })
 }
 
-fn counting<'c>(tx: &'c mut Conn, rows: &'static str) -> Query<'c> {
+pub(super) fn counting<'c>(tx: &'c mut Conn, rows: &'static str) -> Query<'c> {
     tx.q("SELECT COUNT(*) FROM (SELECT 1 FROM ").sql(rows)
 }
 
 /// Counts the rows of all organizations, or of one.
-async fn count(query: Query<'_>, own: Option<(&'static str, OrganizationId)>) -> Result<Count> {
+pub(super) async fn count(
+    query: Query<'_>,
+    own: Option<(&'static str, OrganizationId)>,
+) -> Result<Count> {
     let query = match own {
         Some((owner, own)) => query.and(owner, own),
         None => query,

@@ -68,7 +68,8 @@ async fn organization_is_suspended_with_a_reason_and_reactivated(world: World) {
     let browser = platform(&world);
     let path = format!("/organizations/{}", world.acme.org);
     let page = sound(&browser.get(&format!("{path}/suspend")).await, 200);
-    assert!(page.contains("data plane") && !page.contains("_confirm"), "{page}");
+    assert!(page.contains("This affects 1 token and 2 data planes"), "{page}");
+    assert!(!page.contains("_confirm"), "{page}");
     let refused = browser.post(&format!("{path}/suspend"), &[("reason", "")]).await;
     assert!(sound(&refused, 422).contains("Give a reason"));
     let entries = [("reason", "The invoice is open.")];
@@ -87,7 +88,7 @@ async fn organization_is_suspended_with_a_reason_and_reactivated(world: World) {
         world.post(world.org("/deployments"), new).await.expect(201);
     }
     let page = sound(&browser.get(&format!("{path}/suspend")).await, 200);
-    assert!(page.contains("name=\"_confirm\""), "{page}");
+    assert!(page.contains("12 data planes") && page.contains("name=\"_confirm\""), "{page}");
     assert_eq!(browser.post(&format!("{path}/suspend"), &entries).await.status, 422);
     let typed = [entries[0], ("_confirm", "Acme")];
     assert_eq!(browser.post(&format!("{path}/suspend"), &typed).await.status, 303);

@@ -32,6 +32,18 @@ async fn statements_of_page(browser: &Browser, path: &str) -> u64 {
 }
 
 #[on_both]
+async fn list_of_organizations_costs_the_same_for_more_rows(world: World) {
+    let browser = platform(&world);
+    let two = statements_of_page(&browser, "/organizations").await;
+    for n in 0..20 {
+        let new = serde_json::json!({"name": format!("Customer {n}")});
+        world.post("/organizations", new).await.expect(201);
+    }
+    assert_eq!(statements_of_page(&browser, "/organizations").await, two);
+    assert!(two <= LIST, "{two}");
+}
+
+#[on_both]
 async fn pages_are_small(world: World) {
     let browser = platform(&world);
     let org = format!("/organizations/{}", world.acme.org);

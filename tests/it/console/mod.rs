@@ -1,5 +1,6 @@
 //! The web console: pages over the table of operations.
 
+mod affected;
 mod changes;
 mod form;
 mod forms;

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::tasks::{DRY_RUN, Task};
 use super::{fields, once, preview, suggestions};
+use crate::console::affected;
 use crate::console::confirmations::{self, CONFIRM};
 use crate::console::cookies::Notice;
 use crate::console::form::{self, Entries, Shown};
@@ -228,6 +229,7 @@ async fn page(
             @if let Some(tag) = tag { input type="hidden" name="_match" value=(tag); }
             (summary)
             @if task.is_destructive { (loss(task)) }
+            @else if let Some(affected) = &task.affects { (affected::note(affected)) }
             @if let Some(parameter) = &task.asks { (asked(parameter, &shown)) }
             (form::render(&task.fields, "", &shown))
             @if let Some(text) = &task.confirmation { (confirmations::entry(text, &shown)) }
@@ -267,6 +269,7 @@ fn loss(task: &Task) -> Markup {
         div."note warn" { (icon("warn")) div {
             strong { "This cannot be undone" }
             @if let Some(thing) = &task.before { (fields::summary(thing)) (fields::signed(thing)) }
+            @if let Some(affected) = &task.affects { p { "It affects " (affected.text()) "." } }
         } }
     }
 }

@@ -2,9 +2,11 @@
 
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
+use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use super::fields::{is_identifier, member};
+use super::offers::{Offer, offered, offers};
 use crate::console::form::anchor;
 use crate::console::html::{Markup, empty, html, icon, short_time};
 use crate::console::icons;
@@ -25,7 +27,24 @@ const COLUMNS: usize = 6;
 /// Parameters that are no filters.
 const CONTROLS: [&str; 4] = ["cursor", "limit", "after", "wait"];
 
-pub(super) async fn page(view: &mut View, scene: Scene) -> Result<Response> {
+/// Columns that a page by hand shows beside those of the answer.
+pub(in crate::console) struct Beside {
+    /// The members of the answer that have a column.
+    pub(in crate::console) members: &'static [&'static str],
+    pub(in crate::console) titles: &'static [&'static str],
+    /// The cells of each row.
+    pub(in crate::console) cells: Vec<Vec<Markup>>,
+}
+
+/// Reads the columns beside those of the items.
+pub(in crate::console) type ReadBeside =
+    for<'v> fn(&'v mut View, &'v [Value]) -> BoxFuture<'v, Result<Beside>>;
+
+pub(in crate::console) async fn page(
+    view: &mut View,
+    scene: Scene,
+    read_beside: Option<ReadBeside>,
+) -> Result<Response> {
     let resources = view.resources.clone();
     let collection =
         resources.collection(scene.template).ok_or_else(|| Error::not_found("page"))?;
@@ -52,7 +71,11 @@ pub(super) async fn page(view: &mut View, scene: Scene) -> Result<Response> {
     let title = words::plural(scene.template.rsplit('/').next().unwrap_or_default());
     let is_filtered =
         filters.iter().any(|field| view.asked(&field.name).is_some_and(|v| !v.trim().is_empty()));
-    let table = Table::of(view, &resources, &scene, &collection);
+    let beside = match read_beside {
+        Some(read) => Some(read(view, &items).await?),
+        None => None,
+    };
+    let table = Table::of(view, &resources, &scene, &collection, beside);
     let body = html! {
         div.head {
             div { h1 { (title) } p.facts { (resources.described(collection.list)) } }
@@ -191,15 +214,21 @@ struct Table {
     columns: Vec<String>,
     thing: Option<&'static str>,
     values: Vec<String>,
-    /// What a row without a page of its own offers: a title, a path template, and whether its values
-    /// fill in a form.
-    offers: Vec<(String, String, Option<Vec<String>>)>,
+    /// What a row without a page of its own offers.
+    offers: Vec<Offer>,
     /// What can be done with several rows at once.
     several: Vec<&'static selection::Act>,
+    beside: Option<Beside>,
 }
 
 impl Table {
-    fn of(view: &View, resources: &Resources, scene: &Scene, collection: &Collection<'_>) -> Self {
+    fn of(
+        view: &View,
+        resources: &Resources,
+        scene: &Scene,
+        collection: &Collection<'_>,
+        beside: Option<Beside>,
+    ) -> Self {
         let members = resources.members(collection.item);
         let is_owner = |name: &str| name == "organization_id" && view.in_view().is_some();
         let unimportant = ["updated_at", "revision", "id", "metadata", "created_by", "external_id"];
@@ -218,9 +247,14 @@ impl Table {
             members.iter().filter(fits).map(|(name, _)| name.clone()).collect();
         let created =
             columns.iter().position(|name| name == "created_at").map(|at| columns.remove(at));
-        columns.truncate(COLUMNS - 1);
-        if members.iter().any(|(name, _)| name == "id") && columns.len() < COLUMNS {
-            columns.push("id".to_owned());
+        match &beside {
+            Some(beside) => columns.retain(|name| beside.members.contains(&&**name)),
+            None => {
+                columns.truncate(COLUMNS - 1);
+                if members.iter().any(|(name, _)| name == "id") && columns.len() < COLUMNS {
+                    columns.push("id".to_owned());
+                }
+            }
         }
         columns.extend(created);
         let offers = match collection.thing {
@@ -228,7 +262,8 @@ impl Table {
             None => offers(view, resources, scene),
         };
         let several = selection::acts(view, collection.thing);
-        Self { columns, thing: collection.thing, values: scene.values.clone(), offers, several }
+        let (thing, values) = (collection.thing, scene.values.clone());
+        Self { columns, thing, values, offers, several, beside }
     }
 
     fn render(&self, view: &View, items: &[Value]) -> Markup {
@@ -253,24 +288,40 @@ impl Table {
                 table.cards-s {
                     thead { tr {
                         @if !self.several.is_empty() { th scope="col" { span.sr { "Selected" } } }
-                        @for column in &self.columns { th scope="col" { (words::label(column)) } }
+                        @for (n, column) in self.columns.iter().enumerate() {
+                            @if n + 1 == self.columns.len() {
+                                @for title in self.titles() { th scope="col" { (title) } }
+                            }
+                            th scope="col" { (words::label(column)) }
+                        }
                         @if !self.offers.is_empty() { th scope="col" { span.sr { "Actions" } } }
                     } }
-                    tbody { @for item in items { (self.row(view, item)) } }
+                    tbody { @for (n, item) in items.iter().enumerate() { (self.row(view, item, n)) } }
                 }
             }
         }
     }
 
-    fn row(&self, view: &View, item: &Value) -> Markup {
+    /// Returns the titles of the columns before the last one.
+    fn titles(&self) -> &'static [&'static str] {
+        self.beside.as_ref().map_or(&[], |beside| beside.titles)
+    }
+
+    fn row(&self, view: &View, item: &Value, at: usize) -> Markup {
         let path = self.thing.and_then(|thing| path_of_item(thing, &self.values, item));
         let key = item["id"].as_str().unwrap_or_default();
+        let cells = self.beside.as_ref().and_then(|beside| beside.cells.get(at));
         html! {
             tr {
                 @if !self.several.is_empty() {
                     td { input type="checkbox" name="id" value=(key) aria-label={ "Select " (words::short(key)) }; }
                 }
                 @for (n, column) in self.columns.iter().enumerate() {
+                    @if let (true, Some(cells)) = (n + 1 == self.columns.len(), cells) {
+                        @for (title, cell) in self.titles().iter().zip(cells) {
+                            td data-l=(title.to_lowercase()) { (cell) }
+                        }
+                    }
                     @let label = (n > 0).then(|| words::spaced(column));
                     td.clip data-l=[label] {
                         @match &path {
@@ -318,58 +369,4 @@ fn first(column: &str, item: &Value) -> Markup {
         }
     };
     html! { (text) }
-}
-
-/// Returns what the rows of a list without things offer.
-fn offers(
-    view: &View,
-    resources: &Resources,
-    scene: &Scene,
-) -> Vec<(String, String, Option<Vec<String>>)> {
-    let segment = scene.template.rsplit('/').next().unwrap_or_default();
-    let mut offers = Vec::new();
-    if let Some(delete) =
-        resources.on(scene.template, &Method::DELETE).filter(|one| view.may(one.name))
-    {
-        let names = delete.query.iter().map(|field| field.name.clone()).collect();
-        offers.push(("Delete…".to_owned(), format!("{}?delete", scene.template), Some(names)));
-    }
-    for row in [format!("/{segment}/{{id}}"), format!("{}/", scene.template)] {
-        let template = match row.ends_with('/') {
-            false => Some(row),
-            true => resources
-                .adding(scene.template)
-                .and_then(|(add, asks)| asks.map(|_| add.path.to_owned())),
-        };
-        let Some(template) = template else { continue };
-        for action in resources.actions(&template).filter(|one| view.may(one.name)) {
-            let verb = action.path.rsplit('/').next().unwrap_or_default();
-            offers.push((format!("{}…", words::label(verb)), action.path.to_owned(), None));
-        }
-        if resources.on(&template, &Method::DELETE).is_some_and(|one| view.may(one.name)) {
-            offers.push(("Delete…".to_owned(), format!("{template}?delete"), None));
-        }
-    }
-    offers
-}
-
-/// Returns the path of an offer for a row.
-fn offered(
-    template: &str,
-    values: &[String],
-    item: &Value,
-    filling: Option<&[String]>,
-) -> Option<String> {
-    let (path, mode) = template.split_once('?').map_or((template, ""), |(path, mode)| (path, mode));
-    let Some(names) = filling else {
-        let (thing, verb) = match path.ends_with('}') {
-            true => (path, String::new()),
-            false => path.rsplit_once('/').map(|(thing, verb)| (thing, format!("/{verb}")))?,
-        };
-        let mode = if mode.is_empty() { String::new() } else { format!("?{mode}") };
-        return Some(format!("{}{verb}{mode}", path_of_item(thing, values, item)?));
-    };
-    let path = crate::console::templates::filled(path, values);
-    let pairs = names.iter().filter_map(|name| Some((&**name, item[name].as_str()?)));
-    Some(format!("{path}?{mode}=&{}", query(pairs)))
 }

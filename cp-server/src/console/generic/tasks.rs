@@ -3,6 +3,7 @@
 use axum::http::Method;
 use serde_json::{Map, Value};
 
+use crate::console::affected::{self, Affected};
 use crate::console::resources::Operation;
 use crate::console::scene::{Scene, noun_of, show_owner, title_of};
 use crate::console::schema::Field;
@@ -46,6 +47,8 @@ pub(in crate::console) struct Task {
     pub(in crate::console) fixed: Map<String, Value>,
     /// Whether the operation can show what it would change.
     pub(in crate::console) has_dry_run: bool,
+    /// What the change affects beyond the thing itself.
+    pub(in crate::console) affects: Option<Affected>,
     /// The form that reverses the change, and its title.
     pub(in crate::console) undo: Option<(String, String)>,
     /// The page after the change: this path, with the ID of what was created at its end.
@@ -91,6 +94,9 @@ const EFFECTS: [(&str, &str); 6] = [
     ),
 ];
 
+/// Changes of a license that its tokens and its data plane feel.
+const AFFECTING: [&str; 3] = ["licenses.suspend", "licenses.revoke", "licenses.transfer"];
+
 /// Returns the change of this page's form; `None` for a page without a form.
 pub(in crate::console) async fn of(view: &mut View, scene: &Scene) -> Result<Option<Task>> {
     let resources = view.resources.clone();
@@ -134,6 +140,9 @@ pub(in crate::console) async fn of(view: &mut View, scene: &Scene) -> Result<Opt
             task.see(view, read).await?;
         }
         task.end(template, view.in_view().map(|id| id.to_string()));
+        if let ("organizations.delete", Some(own)) = (operation.name, view.in_view()) {
+            task.affects = affected::of_organization(view, &own.to_string()).await?;
+        }
         return Ok(Some(task));
     }
     if read.is_some() {
@@ -150,6 +159,10 @@ pub(in crate::console) async fn of(view: &mut View, scene: &Scene) -> Result<Opt
     }
     let is_new = resources.collection_named(verb) || operation.name.ends_with(".create");
     task.act(above, verb, &scene.values, is_new);
+    if AFFECTING.contains(&operation.name) {
+        let ids: Vec<&str> = task.place.iter().map(String::as_str).collect();
+        task.affects = affected::of_licenses(view, &ids).await?;
+    }
     if resources.on(above, &Method::GET).is_none() {
         // Such as `/signing/rotate`: the list beside it.
         let near = resources.below(above).find(|one| resources.collection(one.path).is_some());
@@ -189,6 +202,7 @@ impl Task {
             done: String::new(),
             action: None,
             fixed: Map::new(),
+            affects: None,
             undo: None,
             follows: None,
         }

@@ -225,7 +225,8 @@ fn others(view: &View, own: &str) -> Markup {
     let template = "/organizations/{org}";
     let below: Vec<(String, String)> = resources
         .below(template)
-        .filter(|one| view.may(one.name) && !one.path.ends_with("/export"))
+        .filter(|one| view.may(one.name))
+        .filter(|one| !["/export", "/affected"].iter().any(|end| one.path.ends_with(end)))
         .filter_map(|one| {
             let rest = one.path.strip_prefix(template)?;
             let segment = rest.trim_start_matches('/');

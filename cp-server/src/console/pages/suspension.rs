@@ -3,27 +3,27 @@
 use axum::response::Response;
 use serde_json::{Map, Value};
 
+use crate::console::affected;
 use crate::console::generic::edit;
 use crate::console::generic::tasks::Task;
 use crate::console::scene::Scene;
-use crate::console::view::{View, items};
-use crate::console::words;
+use crate::console::view::View;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::in_process::Seen;
 
 crate::pages! { suspension:
     /// Asks why the organization is suspended.
-    GET "/organizations/{org}/suspend" calls [organizations.update, organizations.read, deployments.list] => ask;
+    GET "/organizations/{org}/suspend" calls [organizations.update, organizations.read, licenses.affected] => ask;
     /// Suspends the organization.
-    POST "/organizations/{org}/suspend" calls [organizations.update, organizations.read, deployments.list] => change;
+    POST "/organizations/{org}/suspend" calls [organizations.update, organizations.read, licenses.affected] => change;
     /// Asks whether to reactivate the organization.
-    GET "/organizations/{org}/reactivate" calls [organizations.update, organizations.read, deployments.list] => ask;
+    GET "/organizations/{org}/reactivate" calls [organizations.update, organizations.read, licenses.affected] => ask;
     /// Reactivates the organization.
-    POST "/organizations/{org}/reactivate" calls [organizations.update, organizations.read, deployments.list] => change;
+    POST "/organizations/{org}/reactivate" calls [organizations.update, organizations.read, licenses.affected] => change;
 }
 
 /// From this number of data planes on, a suspension asks for the name of the organization.
-const MANY: usize = 10;
+const MANY: u64 = 10;
 
 async fn ask(view: &mut View) -> Result<Response> {
     let (scene, task) = task(view).await?;
@@ -40,8 +40,7 @@ async fn task(view: &mut View) -> Result<(Scene, Task)> {
     let is_suspension = view.path.ends_with("/suspend");
     let own = view.enter_organization(&view.part(0)).await?.to_string();
     let seen: Seen<Value> = view.ops.read("organizations.read", &[&own], "").await?;
-    let limit = format!("limit={MANY}");
-    let planes = items(&view.visible("deployments.list", &[&own], &limit).await?).len();
+    let affected = affected::of_organization(view, &own).await?;
     let name = seen.value["name"].as_str().unwrap_or_default().to_owned();
     let resources = view.resources.clone();
     let operation =
@@ -53,25 +52,24 @@ async fn task(view: &mut View) -> Result<(Scene, Task)> {
     task.tag = seen.tag;
     task.back = format!("/organizations/{own}");
     task.then = task.back.clone();
-    let count = match planes {
-        MANY.. => format!("{MANY} or more data planes"),
-        _ => words::count(planes, "data plane"),
-    };
     if is_suspension {
         task.fields.iter_mut().for_each(|field| field.is_required = true);
         task.title = format!("Suspend the organization {name}");
         task.button = "Suspend the organization".to_owned();
-        task.about = format!(
-            "Its licenses are refused, and its people change nothing, until it is reactivated. It has \
-             {count}. Those with a network know it within minutes, the others with their next file."
-        );
-        task.confirmation = (planes >= MANY).then(|| name.clone());
+        task.about = "Its licenses are refused, and its people change nothing, until it is \
+                      reactivated. Data planes with a network know it within minutes, the others \
+                      with their next file."
+            .to_owned();
+        let is_large = affected.as_ref().is_none_or(|one| one.data_planes() >= MANY);
+        task.confirmation = is_large.then(|| name.clone());
+        task.affects = affected;
         task.done = format!("The organization {name} was suspended.");
         task.undo = Some((format!("{}/reactivate", task.back), "Reactivate".to_owned()));
     } else {
         task.title = format!("Reactivate the organization {name}");
         task.button = "Reactivate the organization".to_owned();
-        task.about = format!("Its licenses are in force again. It has {count}.");
+        let count = affected.map(|one| format!(" This affects {}.", one.text()));
+        task.about = format!("Its licenses are in force again.{}", count.unwrap_or_default());
         task.done = format!("The organization {name} was reactivated.");
         task.undo = Some((format!("{}/suspend", task.back), "Suspend".to_owned()));
     }

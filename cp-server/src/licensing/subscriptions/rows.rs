@@ -112,6 +112,22 @@ pub async fn in_force(cx: &mut Cx) -> Result<Subscription> {
     })
 }
 
+/// Returns the code of the plan in force of each of these organizations that has one.
+pub async fn plans_in_force<G>(
+    cx: &mut Cx<G>,
+    ids: &[OrganizationId],
+) -> Result<Vec<(OrganizationId, String)>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql =
+        "SELECT s.organization_id, p.code FROM subscriptions s JOIN plans p ON p.id = s.plan_id
+               WHERE s.status NOT IN ('canceled', 'expired') AND s.organization_id IN ";
+    let query =
+        cx.tx.q(sql).rows([ids], |query, ids| ids.iter().fold(query, |query, id| query.bind(*id)));
+    Ok(query.all().await?)
+}
+
 /// Returns the subscriptions that are pinned to an older version of the plan.
 pub async fn behind<G>(cx: &mut Cx<G>, plan: &Plan) -> Result<Vec<Subscription>> {
     let tail = "WHERE subscriptions.plan_id = $1 AND subscriptions.plan_version < $2
