@@ -23,14 +23,15 @@ pub(super) struct Asset {
 
 const CSS: &str = concat!(include_str!("console.css"), include_str!("generated.css"));
 
-pub(super) static STYLE: LazyLock<Asset> = LazyLock::new(|| Asset::new("css", "text/css", CSS));
+pub(super) static STYLE: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new("css", "text/css", without_comments(CSS)));
 pub(super) static SCRIPT: LazyLock<Asset> =
-    LazyLock::new(|| Asset::new("js", "text/javascript", include_str!("console.js")));
+    LazyLock::new(|| Asset::new("js", "text/javascript", include_str!("console.js").to_owned()));
 pub(super) static ICON: LazyLock<Asset> =
-    LazyLock::new(|| Asset::new("svg", "image/svg+xml", icons::FAVICON));
+    LazyLock::new(|| Asset::new("svg", "image/svg+xml", icons::FAVICON.to_owned()));
 
 impl Asset {
-    fn new(ending: &str, media_type: &'static str, text: &'static str) -> Self {
+    fn new(ending: &str, media_type: &'static str, text: String) -> Self {
         let hash = hex(&sha256(text.as_bytes())[..6]);
         let mut zip = GzEncoder::new(Vec::new(), Compression::best());
         // Writing to memory does not fail; without the compressed form the plain one is served.
@@ -38,10 +39,21 @@ impl Asset {
         Self {
             name: format!("console.{hash}.{ending}"),
             media_type,
-            plain: Bytes::from_static(text.as_bytes()),
+            plain: text.into(),
             zipped: zipped.into(),
         }
     }
+}
+
+/// Returns a style sheet without its comments and indentation.
+fn without_comments(css: &str) -> String {
+    let parts = css.split("/*").enumerate();
+    let kept = parts.map(|(n, part)| match part.split_once("*/") {
+        Some((_, rest)) if n > 0 => rest,
+        _ => part,
+    });
+    let kept: String = kept.collect();
+    kept.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
 /// Returns the file with this name.

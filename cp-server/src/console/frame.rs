@@ -9,7 +9,7 @@ use super::cookies::{self, Notice};
 use super::html::{DOCTYPE, Markup, html, icon, rendered, seal, symbols};
 use super::view::{Crumbs, View};
 use super::words;
-use crate::kernel::error::Result;
+use crate::kernel::error::{Error, Result};
 
 /// The name in the title of each page.
 pub(super) const PRODUCT: &str = "License authority";
@@ -56,6 +56,36 @@ impl View {
         crumbs: &Crumbs,
         body: &Markup,
     ) -> Result<Response> {
+        let page = self.framed(title, crumbs, body, "");
+        Ok(self.answer(status, Body::from(page.0)))
+    }
+
+    /// Returns the parts of a page before, between and after the two marks in its body. Icons of `rows`
+    /// may follow the first mark.
+    pub(super) fn page_around(
+        &mut self,
+        title: &str,
+        crumbs: &Crumbs,
+        body: &Markup,
+        mark: &str,
+        rows: &Markup,
+    ) -> Result<[String; 3]> {
+        let page = self.framed(title, crumbs, body, &rows.0);
+        let parts: Vec<String> = page.0.split(mark).map(str::to_owned).collect();
+        parts.try_into().map_err(|_| Error::internal(anyhow::anyhow!("the page lacks its marks")))
+    }
+
+    /// Returns the answer with a page, and the cookies that it sets.
+    pub(super) fn answer(&self, status: StatusCode, page: Body) -> Response {
+        let mut response = answer(status, page);
+        for cookie in &self.cookies {
+            response.headers_mut().append(header::SET_COOKIE, cookie.clone());
+        }
+        response
+    }
+
+    /// Renders the document.
+    fn framed(&mut self, title: &str, crumbs: &Crumbs, body: &Markup, rows: &str) -> Markup {
         let notice = Notice::take(self.ops.app(), &self.parts.headers);
         let flash = notice.map(|(notice, gone)| {
             self.cookies.push(gone);
@@ -83,12 +113,9 @@ impl View {
         };
         let theme = cookies::theme(&self.parts.headers);
         let zone = cookies::zone(&self.parts.headers);
-        let page = document(&self.base, theme, zone.as_deref(), title, false, framed);
-        let mut response = answer(status, &page);
-        for cookie in &self.cookies {
-            response.headers_mut().append(header::SET_COOKIE, cookie.clone());
-        }
-        Ok(response)
+        let signs = symbols(&format!("{}{rows}", framed.0));
+        let look = Look { theme, zone: zone.as_deref(), is_alone: false };
+        document(&self.base, &look, title, framed, &signs)
     }
 
     fn flash(&self, notice: &Notice) -> Markup {
@@ -216,22 +243,23 @@ pub(super) fn alone(
             (body)
         }
     };
-    answer(status, &document(base, theme, None, title, true, centered))
+    let signs = symbols(&centered.0);
+    let look = Look { theme, zone: None, is_alone: true };
+    answer(status, Body::from(document(base, &look, title, centered, &signs).0))
 }
 
-fn document(
-    base: &str,
-    theme: Option<&str>,
-    zone: Option<&str>,
-    title: &str,
+/// How a document looks.
+struct Look<'l> {
+    theme: Option<&'l str>,
+    zone: Option<&'l str>,
     is_alone: bool,
-    body: Markup,
-) -> Markup {
+}
+
+fn document(base: &str, look: &Look<'_>, title: &str, body: Markup, signs: &Markup) -> Markup {
     let asset = |name: &str| format!("{base}/console/assets/{name}");
-    let signs = symbols(&body.0);
     html! {
         (DOCTYPE)
-        html lang="en" data-theme=[theme] data-zone=[zone] {
+        html lang="en" data-theme=[look.theme] data-zone=[look.zone] {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
@@ -240,17 +268,18 @@ fn document(
                 link rel="icon" href=(asset(&ICON.name)) type="image/svg+xml";
                 script src=(asset(&SCRIPT.name)) defer {}
             }
-            body class=[is_alone.then_some("alone")] {
-                (rendered(body.0))
+            body class=[look.is_alone.then_some("alone")] {
+                // Before the content, which may arrive in parts.
                 (signs)
+                (rendered(body.0))
             }
         }
     }
 }
 
 /// Returns the answer with a page, and the headers of all pages.
-fn answer(status: StatusCode, page: &Markup) -> Response {
-    let mut response = Response::new(Body::from(page.0.clone()));
+fn answer(status: StatusCode, page: Body) -> Response {
+    let mut response = Response::new(page);
     *response.status_mut() = status;
     let html = HeaderValue::from_static("text/html; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, html);

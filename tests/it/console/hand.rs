@@ -286,6 +286,7 @@ async fn several_licenses_are_changed_at_once(world: World) {
     };
     let page = sound(&post(entries(&[("act", "suspend")])).await, 200);
     assert!(page.contains("Suspend 2 licenses") && page.contains("name=\"reason\""), "{page}");
+    assert!(page.contains("This affects 2 tokens and 2 data planes"), "{page}");
     let page = post(entries(&[("act", "suspend"), ("_do", "1")])).await;
     let page = sound(&page, 422);
     assert!(page.contains("Give a reason") && page.contains("aria-describedby=\"f-reason-"));

@@ -1,22 +1,33 @@
 //! Several licenses at once: one page that confirms, and one with the outcome of each.
+//!
+//! # Design
+//! The licenses are changed one after the other while their page is sent: each row is sent when its
+//! change is done. Each row has the progress so far, and the style sheet shows that of the last one.
+//! So a page without a script shows the progress.
 
+use std::convert::Infallible;
+
+use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::json;
+use futures_util::stream::{self, StreamExt};
+use serde_json::{Value, json};
 
+use crate::console::affected;
 use crate::console::confirmations::{self, CONFIRM};
 use crate::console::form::{self, Shown};
-use crate::console::html::{Markup, card, html, icon, note};
+use crate::console::html::{Markup, html, icon, note};
 use crate::console::refusals::status_of;
 use crate::console::selection::{ACTS, Act, PATH};
 use crate::console::view::View;
 use crate::console::words;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::http::in_process::Once;
+use crate::kernel::http::in_process::{InProcess, Once};
 
 crate::pages! { bulk:
     /// Confirms what happens to the selected licenses, and then does it.
-    POST "/licenses/selected" calls [licenses.read, licenses.suspend, licenses.reinstate, licenses.revoke, bundles.issue] => selected;
+    POST "/licenses/selected" calls [licenses.read, licenses.suspend, licenses.reinstate, licenses.revoke, bundles.issue,
+        licenses.affected, licenses.affected_all] => selected;
 }
 
 /// The most licenses of one form.
@@ -35,12 +46,12 @@ async fn selected(view: &mut View) -> Result<Response> {
         let detail = format!("Select at most {MOST} licenses (got {}).", ids.len());
         return Err(Error::invalid("id", detail));
     }
-    if view.entry("_do").is_none() {
-        return confirm(view, act, &ids, None);
+    if view.entry("_do").is_none() || ids.is_empty() {
+        return confirm(view, act, &ids, None).await;
     }
     match check(view, act, &ids) {
-        Err(error) => confirm(view, act, &ids, Some(error)),
-        Ok(()) => run(view, act, &ids).await,
+        Err(error) => confirm(view, act, &ids, Some(error)).await,
+        Ok(()) => run(view, act, ids),
     }
 }
 
@@ -64,8 +75,18 @@ fn title(act: &Act, ids: &[String]) -> String {
 }
 
 /// Asks before anything is done.
-fn confirm(view: &mut View, act: &Act, ids: &[String], error: Option<Error>) -> Result<Response> {
+async fn confirm(
+    view: &mut View,
+    act: &Act,
+    ids: &[String],
+    error: Option<Error>,
+) -> Result<Response> {
     let title = title(act, ids);
+    let all: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let affected = match act.takes_reason && !ids.is_empty() {
+        true => affected::of_licenses(view, &all).await?,
+        false => None,
+    };
     let key = view.entry("_key").map_or_else(|| view.new_key(), str::to_owned);
     let status = error.as_ref().map_or(StatusCode::OK, status_of);
     let summary =
@@ -84,6 +105,7 @@ fn confirm(view: &mut View, act: &Act, ids: &[String], error: Option<Error>) -> 
         form.form method="post" action=(view.url(PATH)) {
             (above)
             @if ids.is_empty() { (note("info", "edit", "No license is selected", &html! { "Go back and select some." })) }
+            @if let Some(affected) = &affected { (affected::note(affected)) }
             input type="hidden" name="_key" value=(key);
             input type="hidden" name="act" value=(act.name);
             @for id in ids { input type="hidden" name="id" value=(id); }
@@ -101,6 +123,17 @@ fn confirm(view: &mut View, act: &Act, ids: &[String], error: Option<Error>) -> 
     view.page_with(status, &title, &vec![(title.clone(), None)], &body)
 }
 
+/// The changes of the licenses, and what their page needs.
+struct Run {
+    ops: InProcess,
+    act: &'static Act,
+    ids: Vec<String>,
+    key: String,
+    body: Value,
+    /// The URL of the pages of licenses.
+    licenses: String,
+}
+
 /// The outcome of one license.
 struct Outcome {
     id: String,
@@ -109,43 +142,94 @@ struct Outcome {
     refusal: Option<String>,
 }
 
-/// Does it, one license after the other. Each has its own key: sent again, nothing is done twice.
-async fn run(view: &mut View, act: &Act, ids: &[String]) -> Result<Response> {
-    let key = view.entry("_key").unwrap_or_default().to_owned();
-    let reason = view.entry("reason").map(str::to_owned);
-    let body = match (act.takes_reason, reason) {
+/// Changes one license after the other, and sends the outcome of each. Each change has its own key:
+/// sent again, nothing is done twice.
+fn run(view: &mut View, act: &'static Act, ids: Vec<String>) -> Result<Response> {
+    let body = match (act.takes_reason, view.entry("reason")) {
         (true, Some(reason)) => json!({"reason": reason}),
         _ => json!({}),
     };
-    let mut outcomes = Vec::new();
-    for id in ids {
-        let own = (!key.is_empty()).then(|| format!("{key}.{id}"));
-        let once = Once { key: own, if_match: None };
-        let done = view.ops.change(act.operation, &[id], "", &body, &once).await;
-        outcomes.push(match done {
-            Ok(done) => Outcome {
-                id: id.clone(),
-                token: done.body["token"].as_str().map(str::to_owned),
-                refusal: None,
-            },
-            Err(error) => {
-                let refusal = Some(error.document().detail);
-                Outcome { id: id.clone(), token: None, refusal }
+    let title = title(act, &ids);
+    let mark = view.new_key();
+    let around = html! {
+        div.head { div { h1 { (title) } } }
+        div.stack {
+            @if act.name == "issue" {
+                (note("warn", "warn", "The tokens are shown this once", &html! { "Keep each where its data plane finds it." }))
             }
-        });
-    }
-    let title = title(act, ids);
-    let page = outcome(view, act, &outcomes);
-    view.page(&title, &vec![(title.clone(), None)], &page)
+            section."card running" aria-labelledby="h-outcome" {
+                header { h2 #h-outcome { "Outcome" } }
+                ul.rows { (mark) }
+                (mark)
+            }
+            p { a.in-text href=(view.url("/licenses")) { "All licenses" } }
+        }
+    };
+    let icons = html! { (icon("check")) (icon("cross")) (icon("copy")) };
+    let crumbs = vec![(title.clone(), None)];
+    let [begin, middle, end] = view.page_around(&title, &crumbs, &around, &mark, &icons)?;
+    let run = Run {
+        ops: view.ops.begun(),
+        act,
+        ids,
+        key: view.entry("_key").unwrap_or_default().to_owned(),
+        body,
+        licenses: view.url("/licenses"),
+    };
+    let selected = view.url(PATH);
+    let rows = rows(run, [middle, end], selected);
+    let parts = stream::iter([begin]).chain(rows).map(Ok::<String, Infallible>);
+    Ok(view.answer(StatusCode::OK, Body::from_stream(parts)))
 }
 
-fn outcome(view: &View, act: &Act, outcomes: &[Outcome]) -> Markup {
-    let failed: Vec<&Outcome> = outcomes.iter().filter(|one| one.refusal.is_some()).collect();
-    let done = outcomes.len() - failed.len();
-    let rows = html! { ul.rows { @for one in outcomes { li {
-        span class={ "ico " (if one.refusal.is_none() { "ok" } else { "bad" }) } { (icon(if one.refusal.is_none() { "check" } else { "cross" })) }
+/// Streams a row for each license, and the end of the page.
+fn rows(
+    run: Run,
+    rest: [String; 2],
+    selected: String,
+) -> impl stream::Stream<Item = String> + Send {
+    let begin = (run, Vec::<String>::new(), 0, Some(rest));
+    stream::unfold(begin, move |(mut run, mut failed, n, rest)| {
+        let selected = selected.clone();
+        async move {
+            let Some(id) = run.ids.get(n).cloned() else {
+                let [after_rows, end] = rest?;
+                let last = after_rows + &last(&run, &failed, &selected).0 + &end;
+                return Some((last, (run, failed, n, None)));
+            };
+            let outcome = run.change(id).await;
+            let row = row(&run, &outcome, n + 1).0;
+            if outcome.refusal.is_some() {
+                failed.push(outcome.id);
+            }
+            Some((row, (run, failed, n + 1, rest)))
+        }
+    })
+}
+
+impl Run {
+    async fn change(&mut self, id: String) -> Outcome {
+        let key = (!self.key.is_empty()).then(|| format!("{}.{id}", self.key));
+        let once = Once { key, if_match: None };
+        let done = self.ops.change(self.act.operation, &[&id], "", &self.body, &once).await;
+        match done {
+            Ok(done) => {
+                let token = done.body["token"].as_str().map(str::to_owned);
+                Outcome { id, token, refusal: None }
+            }
+            Err(error) => Outcome { id, token: None, refusal: Some(error.document().detail) },
+        }
+    }
+}
+
+/// The row of an outcome, with the progress so far.
+fn row(run: &Run, one: &Outcome, n: usize) -> Markup {
+    let (tone, sign) = if one.refusal.is_none() { ("ok", "check") } else { ("bad", "cross") };
+    let all = run.ids.len();
+    html! { li {
+        span class={ "ico " (tone) } { (icon(sign)) }
         div.grow {
-            a.whole href=(view.url(&format!("/licenses/{}", one.id))) { code { (words::short(&one.id)) } }
+            a.whole href={ (run.licenses) "/" (one.id) } { code { (words::short(&one.id)) } }
             @if let Some(refusal) = &one.refusal { div.soft { (words::visible(refusal)) } }
             @if let Some(token) = &one.token {
                 div.secret {
@@ -154,22 +238,23 @@ fn outcome(view: &View, act: &Act, outcomes: &[Outcome]) -> Markup {
                 }
             }
         }
-    } } } };
+        @if n < all {
+            div.so-far { progress max=(all) value=(n) aria-label="Progress" {} (n) " of " (all) }
+        }
+    } }
+}
+
+/// The end of the rows: the numbers, and a form for those that failed.
+fn last(run: &Run, failed: &[String], selected: &str) -> Markup {
+    let done = run.ids.len() - failed.len();
     html! {
-        div.head { div { h1 { (words::label(act.name)) ": " (done) " done" @if !failed.is_empty() { ", " (failed.len()) " failed" } } } }
-        div.stack {
-            @if outcomes.iter().any(|one| one.token.is_some()) {
-                (note("warn", "warn", "The tokens are shown this once", &html! { "Keep each where its data plane finds it." }))
+        footer role="status" { strong { (done) " done" @if !failed.is_empty() { ", " (failed.len()) " failed" } } }
+        @if !failed.is_empty() {
+            form."in actions" method="post" action=(selected) {
+                input type="hidden" name="act" value=(run.act.name);
+                @for id in failed { input type="hidden" name="id" value=(id); }
+                button.btn { "Retry the failed ones" }
             }
-            (card("h-outcome", "Outcome", &html! {}, &rows))
-            @if !failed.is_empty() {
-                form.actions method="post" action=(view.url(PATH)) {
-                    input type="hidden" name="act" value=(act.name);
-                    @for one in &failed { input type="hidden" name="id" value=(one.id); }
-                    button.btn { "Retry the failed ones" }
-                }
-            }
-            p { a.in-text href=(view.url("/licenses")) { "All licenses" } }
         }
     }
 }

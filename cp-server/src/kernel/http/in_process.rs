@@ -23,6 +23,7 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use crate::kernel::access::admission;
+use crate::kernel::access::authentication;
 use crate::kernel::access::caller::{Caller, Peer, Permission, RequestId, Vouched};
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::access::place::Exposure;
@@ -63,7 +64,7 @@ impl Api {
         let page = Line::new("console", "", parts.method.clone(), "/console", permission);
         let caller = admission::enter(&self.app, &parts, &page).await?;
         admission::charge(&self.app, &caller, &parts, &page, async || Ok(None)).await?;
-        Ok(InProcess { api: self.clone(), caller, parts, snapshot: None })
+        Ok(InProcess { api: self.clone(), caller, parts, snapshot: None, is_begun: false })
     }
 }
 
@@ -82,6 +83,8 @@ pub struct InProcess {
     parts: Arc<Parts>,
     /// The connection that the reads share.
     snapshot: Option<SharedConn>,
+    /// Whether the answer of the page has begun.
+    is_begun: bool,
 }
 
 /// A value that was read, and its entity tag.
@@ -108,6 +111,13 @@ pub struct Done {
 impl InProcess {
     pub fn app(&self) -> &App {
         &self.api.app
+    }
+
+    /// Returns the access for work that continues when the answer of the page has begun. Each change
+    /// checks the credential again, and has the time of a whole request.
+    pub fn begun(&self) -> Self {
+        let (api, caller, parts) = (self.api.clone(), self.caller.clone(), self.parts.clone());
+        Self { api, caller, parts, snapshot: None, is_begun: true }
     }
 
     /// Runs the GET line `operation`. `place` has the values of its path, and `query` is the rest.
@@ -155,6 +165,9 @@ impl InProcess {
         once: &Once,
     ) -> Result<Done> {
         self.snapshot = None;
+        if self.is_begun {
+            self.caller = authentication::again(self.app(), &self.parts).await?;
+        }
         let json = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
         let mut request = self.request(operation, place, query, json)?;
         let headers = request.headers_mut();
@@ -233,7 +246,8 @@ impl InProcess {
         own.insert(Vouched);
         page.get::<Peer>().map(|peer| own.insert(*peer));
         page.get::<RequestId>().map(|id| own.insert(id.clone()));
-        page.get::<Deadline>().map(|deadline| own.insert(*deadline));
+        let deadline = page.get::<Deadline>().filter(|_| !self.is_begun);
+        deadline.map(|deadline| own.insert(*deadline));
         Ok(request)
     }
 
