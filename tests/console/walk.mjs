@@ -1,7 +1,8 @@
 // Signs in with a link, walks through the pages, and makes a customer with forms: at two widths, in two
 // themes, with and without scripts. After each page: axe without violations, no message of the browser,
 // no report of the content security policy, no sideways scroll and no shift of the layout. The first paint and
-// the longest task of all pages are printed: on a busy machine they measure the machine.
+// the longest task of all pages are printed: on a busy machine they measure the machine. The main pages are
+// passed through by Tab, where each stop has a visible ring, and printed, where nothing is cut.
 import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
@@ -79,6 +80,62 @@ async function walk(link, { width, theme, script }) {
       found.forEach(note);
     }
     await page.screenshot({ path: `${screens}/${name}-${label}.png`, fullPage: true });
+  };
+  // Passes through the page by Tab: each stop is in view, and its ring is not cut by what surrounds it.
+  const tab = async (name) => {
+    here = `${name}, by Tab`;
+    const evaluate = await world();
+    for (let n = 0; n < 200; n += 1) {
+      await page.keyboard.press("Tab");
+      const stop = await evaluate(`(() => {
+        const one = document.activeElement;
+        if (!one || one === document.body) return "";
+        const style = getComputedStyle(one);
+        const box = one.getBoundingClientRect();
+        const reach = parseFloat(style.outlineWidth) + parseFloat(style.outlineOffset);
+        const problems = [];
+        if (style.outlineStyle === "none" || parseFloat(style.outlineWidth) < 2) problems.push("no ring");
+        if (!box.width || !box.height || box.bottom < 0 || box.top > innerHeight) problems.push("out of view");
+        for (let above = one.parentElement; above && above !== document.body; above = above.parentElement) {
+          if (getComputedStyle(above).overflow === "visible") continue;
+          const edge = above.getBoundingClientRect();
+          const cut = [edge.left > box.left - reach, edge.right < box.right + reach, edge.top > box.top - reach,
+            edge.bottom < box.bottom + reach].filter(Boolean).length;
+          if (cut > 1) problems.push("the ring is cut by " + above.className);
+        }
+        const name = one.getAttribute("aria-label") || one.textContent.trim() || one.name;
+        return JSON.stringify({ name: one.tagName + " " + name.slice(0, 40), problems });
+      })()`);
+      if (!stop) return;
+      const { name: stopped, problems } = JSON.parse(stop);
+      problems.forEach((problem) => note(`${stopped}: ${problem}`));
+    }
+    note("Tab does not leave the page");
+  };
+  // Prints the page: without navigation, and without cut text.
+  const print = async (name) => {
+    here = `${name}, printed`;
+    await page.emulateMedia({ media: "print" });
+    await page.setViewportSize({ width: 718, height: 1000 });
+    const evaluate = await world();
+    const found = JSON.parse(await evaluate(`(() => {
+      const problems = [];
+      for (const one of document.querySelectorAll("nav, .rail, .bar, .actions, .btn, .copy")) {
+        if (one.checkVisibility()) problems.push(one.className + " is printed");
+      }
+      for (const one of document.querySelectorAll("main *")) {
+        const isCut = one.scrollWidth > one.clientWidth + 1 && getComputedStyle(one).overflowX !== "visible";
+        if (isCut && one.clientWidth && !one.classList.contains("sr")) problems.push(one.tagName + " " + one.className + " is cut");
+      }
+      const over = document.documentElement.scrollWidth - innerWidth;
+      if (over > 0) problems.push("the page is cut by " + over + " px");
+      return JSON.stringify(problems);
+    })()`));
+    found.forEach(note);
+    await page.pdf({ path: `${screens}/${name}-${label}.pdf`, format: "A4", printBackground: true,
+      margin: { top: "12mm", bottom: "12mm", left: "10mm", right: "10mm" } });
+    await page.emulateMedia({ media: null });
+    await page.setViewportSize({ width, height: 900 });
   };
   const go = async (path, name) => {
     here = name;
@@ -164,7 +221,19 @@ async function walk(link, { width, theme, script }) {
   await page.getByRole("button", { name: "Issue the token" }).last().click();
   if (!(await page.getByText("It is shown this once").count())) note("the token is not shown");
   await check("token-issued");
+  // Several licenses at once: the outcome arrives row by row.
+  await go(`${organization}/licenses`, "licenses");
+  await page.locator("main").getByRole("checkbox").first().check();
+  await press("Issue…");
+  await check("bulk");
+  await press("Issue tokens for 1 license");
+  if (!(await page.getByRole("status").getByText("1 done").count())) note("the change of several is not done");
+  await check("bulk-done");
   await go(license, "license");
+  if (script) {
+    await tab("license");
+    await print("license");
+  }
   await follow("Suspend…");
   await check("suspend");
   await page.getByRole("button", { name: "Suspend the license" }).last().click();
@@ -197,6 +266,23 @@ async function walk(link, { width, theme, script }) {
     await page.keyboard.press("Enter");
     await page.waitForURL((url) => url.pathname === organization);
     await check("found-by-keyboard");
+    await tab("organization");
+    for (const [path, title] of [
+      ["", "overview"], ["/organizations", "organizations"], ["/organizations?new", "organization-new"],
+      ["/audit", "audit-log"], ["/plans/team", "plan"], ["/inspect", "inspect"], ["/kit", "kit"],
+    ]) {
+      await page.goto(`${base}/console${path}`);
+      await tab(title);
+    }
+    await page.goto(`${base}/console/audit`);
+    await print("audit-log");
+    // Long names stay inside their cards.
+    await page.goto(`${base}/console/organizations?new`);
+    await fill("Name", `${"W".repeat(120)} ${"مؤسسة ".repeat(10)}🙂 ${label}`);
+    await fill("Slug", `long-${label}`);
+    await page.getByRole("button", { name: "Create the organization" }).last().click();
+    await check("organization-long");
+    await go("/console/organizations", "organizations-long");
   }
   here = "missing";
   await page.goto(`${base}/console/licenses/01900000-0000-7000-8000-000000000000`);
