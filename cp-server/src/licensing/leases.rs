@@ -36,7 +36,7 @@ use uuid::Uuid;
 
 use self::borrowing::{BorrowSeconds, borrow, give_back};
 use self::claim::Claim;
-use self::current::{facts_of, missing, refuse_unnamed};
+use self::current::{missing, refuse_unnamed};
 use self::heartbeats::heartbeat;
 use self::holders::NewHolder;
 use self::lists::{list, list_for_deployment, list_for_organization, list_own};
@@ -307,12 +307,11 @@ fn check_meta(meta: &Map<String, Value>) -> Result<()> {
 async fn release(cx: &mut Cx, OrOwn(id): OrOwn<LeaseId>, release: Release) -> Result<NoContent> {
     let is_named = release.holder.is_some();
     refuse_unnamed(cx, is_named)?;
-    let seat = current::seat_of(cx, id).await?;
+    let (seat, facts) = current::seat_of(cx, id).await?;
     if is_named && release.holder != seat.holder {
         return Err(missing());
     }
     cx.audit.reason = release.reason.map(Prose::into_string);
-    let facts = facts_of(cx, &seat).await?;
     current::refuse_unopened(cx, &facts).await?;
     if seat.end_in(&facts, cx.now).is_some() {
         cx.audit.omit();
@@ -331,18 +330,6 @@ async fn release(cx: &mut Cx, OrOwn(id): OrOwn<LeaseId>, release: Release) -> Re
 }
 
 async fn read(cx: &mut Cx, id: LeaseId) -> Result<Lease> {
-    let seat: Option<SeatRow> = rows::of_lease(&mut cx.tx, id).opt().await?;
-    let seat = match seat.filter(|seat| !seat.is_vacant) {
-        Some(seat) => seat,
-        None => {
-            let tenure = tenures::load(&mut cx.tx, id).await?;
-            tenure.map(TenureRow::into_seat).ok_or_else(missing)?
-        }
-    };
-    shown(cx, &seat).await
-}
-
-async fn shown(cx: &mut Cx, seat: &SeatRow) -> Result<Lease> {
-    let facts = facts_of(cx, seat).await?;
-    answers::lease(seat, &facts, cx.now)
+    let (seat, facts) = current::seat_of(cx, id).await?;
+    answers::lease(&seat, &facts, cx.now)
 }

@@ -5,8 +5,8 @@ use cp_server::kernel::db::Db;
 use cp_server::kernel::db::query::Query;
 use cp_server::kernel::db::record::Record;
 use cp_server::licensing::leases::heartbeats::KEEP;
-use cp_server::licensing::leases::refusals::{BEYOND, ENDING, ENDLESS, NEXT};
-use cp_server::licensing::leases::rows::{FREE, LEFT, OF_HOLDER, OF_LEASE, SeatRow};
+use cp_server::licensing::leases::refusals::{IDLE, USED};
+use cp_server::licensing::leases::rows::{FREE, HOPELESS, OF_HOLDER, OF_LEASE, SeatRow};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -84,6 +84,12 @@ async fn claims_heartbeats_and_refusals_read_an_index_and_no_pool(world: World) 
     }
     let at = now();
     for (pool, lease) in pools {
+        let used = plan(&world, USED.into(), |q| q.bind(pool).bind(4_990_i64).bind(at)).await;
+        let idle = plan(&world, IDLE.into(), |q| q.bind(pool).bind(10_i64).bind(at)).await;
+        let hopeless = plan(&world, HOPELESS.into(), |q| {
+            q.bind(pool).bind("a").bind(at).bind(9_i64).bind(Uuid::nil())
+        });
+        let hopeless = hopeless.await;
         let found = [
             (
                 "lease_seats_pool_id_holder",
@@ -94,10 +100,7 @@ async fn claims_heartbeats_and_refusals_read_an_index_and_no_pool(world: World) 
                 "lease_seats_free",
                 plan(&world, select(FREE), |q| q.bind(pool).bind(at).bind(9_i64)).await,
             ),
-            (
-                "lease_seats_free",
-                plan(&world, NEXT.into(), |q| q.bind(pool).bind(at).bind(9_i64)).await,
-            ),
+            ("lease_seats_free", used.clone()),
             (
                 "lease_seats_lease_id",
                 plan(&world, KEEP.into(), |q| {
@@ -105,26 +108,18 @@ async fn claims_heartbeats_and_refusals_read_an_index_and_no_pool(world: World) 
                 })
                 .await,
             ),
-            (
-                "lease_seats_persons",
-                plan(&world, LEFT.into(), |q| q.bind(pool).bind(9_i64).bind(at).bind(Uuid::nil()))
-                    .await,
-            ),
-            (
-                "lease_seats_idle",
-                plan(&world, select(ENDLESS), |q| q.bind(pool).bind(10_i64)).await,
-            ),
-            (
-                "lease_seats_free",
-                plan(&world, select(ENDING), |q| q.bind(pool).bind(10_i64).bind(at)).await,
-            ),
+            ("lease_seats_pool_id_holder", hopeless.clone()),
+            ("lease_seats_free", hopeless.clone()),
+            ("lease_seats_persons", hopeless),
+            ("lease_seats_idle", idle.clone()),
+            ("lease_seats_free", idle),
             (
                 if matches!(world.app.db, Db::Sqlite { .. }) {
                     "sqlite_autoindex_lease_seats_1"
                 } else {
                     "lease_seats_pkey"
                 },
-                plan(&world, BEYOND.into(), |q| q.bind(pool).bind(4_990_i64).bind(at)).await,
+                used,
             ),
         ];
         for (index, lines) in found {

@@ -23,8 +23,7 @@ pub(super) async fn held(
     holder: Option<NewHolder>,
 ) -> Result<(SeatRow, Facts)> {
     refuse_unnamed(cx, holder.is_some())?;
-    let seat = seat_of(cx, id).await?;
-    let facts = facts_of(cx, &seat).await?;
+    let (seat, facts) = seat_of(cx, id).await?;
     refuse_unopened(cx, &facts).await?;
     if let Some(holder) = holder {
         let kind = facts.pool_kind.unwrap_or(PoolKind::Floating);
@@ -36,13 +35,16 @@ pub(super) async fn held(
     Ok((seat, facts))
 }
 
-/// Returns the seat of a lease. One that has left its seat has the form of a seat's row.
-pub(super) async fn seat_of(cx: &mut Cx, id: LeaseId) -> Result<SeatRow> {
-    if let Some(seat) = rows::of_lease(&mut cx.tx, id).opt().await? {
-        return Ok(seat);
+/// Returns the seat of a lease, and its license. A lease that has left its seat has the form of a seat's
+/// row.
+pub(super) async fn seat_of(cx: &mut Cx, id: LeaseId) -> Result<(SeatRow, Facts)> {
+    let found = rows::seat_and_facts(&mut cx.tx, id).await?;
+    if let Some(found) = found.filter(|(seat, _)| !seat.is_vacant) {
+        return Ok(found);
     }
-    let tenure = tenures::load(&mut cx.tx, id).await?.ok_or_else(missing)?;
-    Ok(tenure.into_seat())
+    let seat = tenures::load(&mut cx.tx, id).await?.ok_or_else(missing)?.into_seat();
+    let facts = rows::facts_of(&mut cx.tx, &[seat.pool_id]).await?.pop();
+    Ok((seat, facts.ok_or_else(missing)?))
 }
 
 /// Refuses a license key that does not open the pool, like a missing lease.
@@ -67,11 +69,6 @@ pub(super) fn refuse_ended(cx: &Cx, seat: &SeatRow, facts: &Facts) -> Result<()>
 
 pub(super) fn missing() -> Error {
     Error::not_found("lease")
-}
-
-pub(super) async fn facts_of(cx: &mut Cx, seat: &SeatRow) -> Result<Facts> {
-    let facts = rows::facts_of(&mut cx.tx, &[seat.pool_id]).await?.pop();
-    facts.ok_or_else(missing)
 }
 
 /// Refuses a license key that names no holder: other holders' leases are hidden from it.

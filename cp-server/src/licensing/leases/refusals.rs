@@ -7,10 +7,11 @@ use super::hours::Refused;
 use super::rows::{End, Facts, SeatRow};
 use super::settings::{Settings, UNLIMITED};
 use crate::kernel::access::caller::Permission;
+use crate::kernel::access::ids::UserId;
 use crate::kernel::app::Part;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
-use crate::licensing::ids::PoolId;
+use crate::licensing::ids::{LeaseId, PoolId};
 
 /// The number of holders that a refusal names.
 const NAMED: i64 = 10;
@@ -26,10 +27,8 @@ pub(super) async fn exhausted(
     settings: &Settings,
 ) -> Result<Error> {
     let (cap, hard_cap) = (settings.cap, settings.hard_cap());
-    let used = used(cx, pool, hard_cap).await?;
+    let (used, next) = used(cx, pool, hard_cap.unwrap_or(UNLIMITED)).await?;
     Refused::of(&cx.app).count(cx.at, pool);
-    let next = cx.tx.q(NEXT).bind(pool).bind(cx.now).bind(hard_cap.unwrap_or(UNLIMITED));
-    let next: Option<DateTime<Utc>> = next.value().await?;
     let detail = format!(
         "All seats of the pool `{name}` are taken: {used} of {}. Retry when one is free, or end a lease \
          that is not needed.",
@@ -55,46 +54,56 @@ pub(super) async fn exhausted(
     Ok(error)
 }
 
-/// The next instant at which a seat of a pool up to a number is free.
-pub const NEXT: &str = "SELECT free_at FROM lease_seats
-     WHERE pool_id = $1 AND free_at > $2 AND +n <= $3
-     ORDER BY free_at, n LIMIT 1";
+/// The seats of a pool, the number of those beyond a number that are taken, and the next instant at which
+/// a seat up to that number is free.
+pub const USED: &str = "SELECT allocated,
+         CASE WHEN allocated <= $2 THEN 0 ELSE
+           (SELECT COUNT(*) FROM lease_seats
+            WHERE pool_id = $1 AND n > $2 AND (free_at IS NULL OR free_at > $3)) END,
+         (SELECT free_at FROM lease_seats
+          WHERE pool_id = $1 AND free_at > $3 AND +n <= $2
+          ORDER BY free_at, n LIMIT 1)
+     FROM lease_pools WHERE id = $1 AND closed_at IS NULL";
 
 /// Returns the number of taken seats, where no seat up to the hard cap is free: all of these, and
-/// those beyond it whose leases live on after the cap was lowered. The seats of a pool that was closed
-/// in between are no reason for a refusal.
-async fn used(cx: &mut Cx, pool: PoolId, hard_cap: Option<i64>) -> Result<i64> {
-    let allocated = "SELECT allocated FROM lease_pools WHERE id = $1 AND closed_at IS NULL";
-    let allocated = cx.tx.q(allocated).bind(pool).value::<i64>().await?;
-    let allocated = allocated.ok_or_else(Error::stale)?;
-    let Some(within) = hard_cap.filter(|most| *most < allocated) else { return Ok(allocated) };
-    let beyond = cx.tx.q(BEYOND).bind(pool).bind(within).bind(cx.now);
-    Ok(within + beyond.value().await?.unwrap_or(0))
+/// those beyond it whose leases live on after the cap was lowered. And returns the next instant at which
+/// one is free. The seats of a pool that was closed in between are no reason for a refusal.
+async fn used(cx: &mut Cx, pool: PoolId, most: i64) -> Result<(i64, Option<DateTime<Utc>>)> {
+    let query = cx.tx.q(USED).bind(pool).bind(most).bind(cx.now);
+    let found: Option<(i64, i64, Option<DateTime<Utc>>)> = query.opt().await?;
+    let (allocated, beyond, next) = found.ok_or_else(Error::stale)?;
+    Ok((allocated.min(most) + beyond, next))
 }
 
-/// Counts the taken seats of a pool beyond a number.
-pub const BEYOND: &str = "SELECT COUNT(*) FROM lease_seats
-     WHERE pool_id = $1 AND n > $2 AND (free_at IS NULL OR free_at > $3)";
+/// The leases of a pool without an end, the longest idle first, and those that end without a heartbeat,
+/// the next one to end first. Migration 0050 has the index of the first.
+pub const IDLE: &str = "SELECT * FROM
+         (SELECT lease_id, n, label, user_id, heartbeat_at FROM lease_seats
+          WHERE pool_id = $1 AND ended_at IS NULL AND expires_at IS NULL
+          ORDER BY heartbeat_at, n LIMIT $2) AS endless
+     UNION ALL SELECT * FROM
+         (SELECT lease_id, n, label, user_id, heartbeat_at FROM lease_seats
+          WHERE pool_id = $1 AND free_at > $3 AND ended_at IS NULL
+          ORDER BY free_at, n LIMIT $2) AS ending";
 
-/// The leases of a pool without an end, the longest idle first. Migration 0050 has their index.
-pub const ENDLESS: &str = "WHERE lease_seats.pool_id = $1 AND lease_seats.ended_at IS NULL
-       AND lease_seats.expires_at IS NULL
-     ORDER BY lease_seats.heartbeat_at, lease_seats.n LIMIT $2";
-
-/// The leases of a pool that end without a heartbeat, the next one to end first.
-pub const ENDING: &str = "WHERE lease_seats.pool_id = $1 AND lease_seats.free_at > $3
-       AND lease_seats.ended_at IS NULL
-     ORDER BY lease_seats.free_at, lease_seats.n LIMIT $2";
+/// A lease as a refusal names it.
+#[derive(sqlx::FromRow)]
+struct Named {
+    lease_id: LeaseId,
+    n: i64,
+    label: Option<String>,
+    user_id: Option<UserId>,
+    heartbeat_at: DateTime<Utc>,
+}
 
 /// Returns the leases without a heartbeat for the longest time. Leases with an end are found by that
 /// end: an index of their heartbeats would cost each heartbeat more.
 async fn idle(cx: &mut Cx, pool: PoolId) -> Result<Vec<serde_json::Value>> {
-    let mut rows: Vec<SeatRow> = cx.tx.select(ENDLESS).bind(pool).bind(NAMED).all().await?;
-    let ending = cx.tx.select(ENDING).bind(pool).bind(NAMED).bind(cx.now);
-    rows.extend(ending.all().await?);
+    let query = cx.tx.q(IDLE).bind(pool).bind(NAMED).bind(cx.now);
+    let mut rows: Vec<Named> = query.all().await?;
     rows.sort_by_key(|seat| (seat.heartbeat_at, seat.n));
     rows.truncate(usize::try_from(NAMED).unwrap_or(usize::MAX));
-    let holder = |seat: SeatRow| {
+    let holder = |seat: Named| {
         serde_json::json!({
             "lease_id": seat.lease_id, "seat": seat.n, "label": seat.label, "user_id": seat.user_id,
             "heartbeat_at": text(seat.heartbeat_at),

@@ -9,7 +9,7 @@ use super::settings::{Levels, PoolKind, SEATS, Settings};
 use crate::kernel::access::ids::{DeploymentId, OrganizationId, UserId};
 use crate::kernel::db::Conn;
 use crate::kernel::db::query::Rows;
-use crate::kernel::db::record::Object;
+use crate::kernel::db::record::{Object, Record};
 use crate::kernel::db::values::Row;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
@@ -267,21 +267,32 @@ impl Facts {
     }
 }
 
-/// Whether a person who is no active member has a seat of a pool up to a number, which another holder may
-/// get. Migration 0073 has the index of persons' seats, and the last two conditions choose it.
-pub const LEFT: &str = concat!(
-    "SELECT 1 FROM lease_seats
-     WHERE pool_id = $1 AND ended_at IS NULL AND +n <= $2
-       AND (expires_at IS NULL OR expires_at > $3)
-       AND (borrowed_until IS NULL OR borrowed_until <= $3) AND ",
+/// Whether no seat of a pool up to a number is for a holder: none is its own, none is free, and none
+/// belongs to a person who is no active member. Each part is a look-up in an index. Migration 0073 has that
+/// of persons' seats, and the last two conditions choose it.
+pub const HOPELESS: &str = concat!(
+    "SELECT (SELECT n FROM lease_seats WHERE pool_id = $1 AND holder = $2) IS NULL
+        AND (SELECT n FROM lease_seats
+             WHERE pool_id = $1 AND free_at <= $3 AND +n <= $4
+             ORDER BY free_at, n LIMIT 1) IS NULL
+        AND (SELECT n FROM lease_seats
+             WHERE pool_id = $1 AND ended_at IS NULL AND +n <= $4
+               AND (expires_at IS NULL OR expires_at > $3)
+               AND (borrowed_until IS NULL OR borrowed_until <= $3) AND ",
     absent!(),
-    " AND user_id IS NOT NULL AND user_id > $4 LIMIT 1"
+    " AND user_id IS NOT NULL AND user_id > $5 LIMIT 1) IS NULL"
 );
 
-/// Returns whether a claim gets the seat of a person who is no active member.
-pub(super) async fn has_left(cx: &mut Cx, pool: PoolId, most: i64) -> Result<bool> {
-    let left = cx.tx.q(LEFT).bind(pool).bind(most).bind(cx.now).bind(Uuid::nil());
-    Ok(left.value::<i32>().await?.is_some())
+/// Returns whether no seat of the pool up to a number is for the holder with this hash.
+pub(super) async fn is_hopeless(
+    cx: &mut Cx,
+    pool: PoolId,
+    holder: &str,
+    most: i64,
+) -> Result<bool> {
+    let (now, nobody) = (cx.now, Uuid::nil());
+    let query = cx.tx.q(HOPELESS).bind(pool).bind(holder).bind(now).bind(most).bind(nobody);
+    Ok(query.value().await?.unwrap_or(false))
 }
 
 /// The seat of a pool that a holder has or had.
@@ -300,6 +311,25 @@ pub fn of_lease(tx: &mut Conn, lease: LeaseId) -> Rows<'_, SeatRow> {
     tx.select(OF_LEASE).bind(lease)
 }
 
+/// A seat with its license.
+#[derive(sqlx::FromRow)]
+struct SeatAndFacts {
+    #[sqlx(flatten)]
+    seat: SeatRow,
+    #[sqlx(flatten)]
+    facts: Facts,
+}
+
+/// Returns the seat with this lease, and its license.
+pub async fn seat_and_facts(tx: &mut Conn, lease: LeaseId) -> Result<Option<(SeatRow, Facts)>> {
+    let columns = format!("{}, {FACTS}", SeatRow::COLUMNS);
+    let query = tx
+        .select_from::<SeatAndFacts>(&columns, OF_LICENSES)
+        .sql(" JOIN lease_pools p ON p.license_id = l.id JOIN lease_seats ON lease_seats.pool_id = p.id")
+        .and(" WHERE lease_seats.lease_id = ?", lease);
+    Ok(query.opt().await?.map(|found| (found.seat, found.facts)))
+}
+
 /// Returns the instant from which another holder may have the seat of a lease that ends then.
 ///
 /// Replicas have clocks of their own: on PostgreSQL a seat stays taken for some seconds more.
@@ -314,12 +344,6 @@ pub const FREE: &str = "WHERE lease_seats.pool_id = $1 AND lease_seats.free_at <
        AND +lease_seats.n <= $3
      ORDER BY lease_seats.free_at, lease_seats.n LIMIT 1";
 
-/// Selects the seat that has been free for the longest time, up to a number.
-pub(super) fn first_free(cx: &mut Cx, pool: PoolId, most: i64) -> Rows<'_, SeatRow> {
-    let now = cx.now;
-    cx.tx.select(FREE).bind(pool).bind(now).bind(most)
-}
-
 /// Locks the seat that has been free for the longest time, up to a number.
 pub(super) async fn free(
     cx: &mut Cx,
@@ -327,7 +351,9 @@ pub(super) async fn free(
     most: i64,
     skips: bool,
 ) -> Result<Option<SeatRow>> {
-    let query = first_free(cx, pool, most).locked();
+    let now = cx.now;
+    let query: Rows<'_, SeatRow> = cx.tx.select(FREE).bind(pool).bind(now).bind(most);
+    let query = query.locked();
     let query = if skips && !query.is_sqlite() { query.sql(" SKIP LOCKED") } else { query };
     Ok(query.opt().await?)
 }

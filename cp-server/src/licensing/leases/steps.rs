@@ -258,15 +258,9 @@ impl Claim {
         if !self.holder.components.is_empty() {
             return Ok(());
         }
-        // Look-ups, each in an index: one statement for all would read the pool.
-        let (pool, most) = (self.pool, self.hard_cap());
-        let own = rows::of_holder(&mut cx.tx, pool, &self.holder.hash).opt().await?;
-        if own.is_some()
-            || rows::first_free(cx, pool, most).opt().await?.is_some()
-            || self.settings.kind != PoolKind::Node && rows::has_left(cx, pool, most).await?
-        {
-            return Ok(());
+        match rows::is_hopeless(cx, self.pool, &self.holder.hash, self.hard_cap()).await? {
+            true => Err(self.exhausted(cx).await?),
+            false => Ok(()),
         }
-        Err(self.exhausted(cx).await?)
     }
 }
