@@ -52,7 +52,7 @@ pub(super) async fn run(config: &Config, keys: Keys) -> anyhow::Result<()> {
 async fn import(config: &Config, file: PathBuf) -> anyhow::Result<()> {
     let app = config.open(Purpose::SettingUp).await.context("the keys could not be opened")?;
     let passphrase = config.signing_key_passphrase()?;
-    let done = licensing::keys::start::import_file(&app, &file, passphrase.as_ref()).await;
+    let done = licensing::keys::start::import_file(&app, &file, passphrase.as_deref()).await;
     app.db.close().await;
     let imported = done?;
     match imported.activate_at {

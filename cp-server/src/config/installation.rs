@@ -54,7 +54,7 @@ impl Config {
         }
         let passphrase = self.signing_key_passphrase()?;
         let import = self.signing_private_key_path.as_deref();
-        licensing::keys::start::prepare(&app, import, passphrase.as_ref())
+        licensing::keys::start::prepare(&app, import, passphrase.as_deref())
             .await
             .context("CP_SIGNING_PRIVATE_KEY_PATH or the stored signing key")?;
         Ok(app)

@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::Args;
 
 use super::authorities::authorities;
-use super::secret_file::secret_file;
+use super::secret_file::secret_or_file;
 use super::values::{Hidden, hidden};
 use crate::kernel::outbound::mailing::{MailSettings, Relay};
 
@@ -36,13 +36,8 @@ pub struct MailConfig {
 impl MailConfig {
     /// Checks the settings and returns them.
     pub fn settings(&self) -> anyhow::Result<MailSettings> {
-        let (url, name) = match &self.smtp_url_file {
-            Some(path) => {
-                let name = "CP_SMTP_URL_FILE";
-                (Some(Arc::new(secret_file(path).context(name)?)), name)
-            }
-            None => (self.smtp_url.clone(), "CP_SMTP_URL"),
-        };
+        let name = "CP_SMTP_URL";
+        let url = secret_or_file(name, self.smtp_url.as_ref(), self.smtp_url_file.as_ref())?;
         let Some(url) = url else { return Ok(MailSettings(None)) };
         let from = self.mail_from.as_deref();
         let from = from.with_context(|| format!("{name} requires CP_MAIL_FROM"))?;

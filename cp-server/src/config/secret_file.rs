@@ -1,6 +1,6 @@
 //! Secrets in files.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -17,6 +17,17 @@ pub(super) fn secret_file(path: &Path) -> anyhow::Result<Secret<String>> {
     let text = text.with_context(|| format!("{} must be UTF-8 text", path.display()))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     Ok(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
+/// Returns a secret setting, or the content of the file that `{name}_FILE` names.
+pub(super) fn secret_or_file(
+    name: &str,
+    secret: Option<&Hidden>,
+    file: Option<&PathBuf>,
+) -> anyhow::Result<Option<Hidden>> {
+    let Some(path) = file else { return Ok(secret.cloned()) };
+    let read = secret_file(path).with_context(|| format!("{name}_FILE"))?;
+    Ok(Some(Arc::new(read)))
 }
 
 pub(super) fn bootstrap(text: &str) -> anyhow::Result<Hidden> {

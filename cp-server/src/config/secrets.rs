@@ -4,12 +4,11 @@ use std::io::IsTerminal;
 
 use anyhow::Context;
 
-use super::secret_file::{bootstrap, secret_file};
+use super::secret_file::{bootstrap, secret_file, secret_or_file};
 use super::values::Hidden;
 use super::{Config, DatabaseUrl, database};
 use crate::identity::bootstrap::{First, Handover, bootstrap as begin};
 use crate::kernel::app::App;
-use crate::kernel::secret::Secret;
 
 impl Config {
     /// Returns the location of the database.
@@ -20,11 +19,12 @@ impl Config {
     }
 
     /// Returns the passphrase of an imported signing key.
-    pub fn signing_key_passphrase(&self) -> anyhow::Result<Option<Secret<String>>> {
-        match &self.signing_key_passphrase_file {
-            Some(path) => secret_file(path).context("CP_SIGNING_KEY_PASSPHRASE_FILE").map(Some),
-            None => Ok(self.signing_key_passphrase.as_deref().cloned()),
-        }
+    pub fn signing_key_passphrase(&self) -> anyhow::Result<Option<Hidden>> {
+        secret_or_file(
+            "CP_SIGNING_KEY_PASSPHRASE",
+            self.signing_key_passphrase.as_ref(),
+            self.signing_key_passphrase_file.as_ref(),
+        )
     }
 
     /// Returns the first token that the operator chose, if any.

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, Error, ensure};
 use clap::Args;
 
 use super::authorities::authorities;
-use super::secret_file::secret_file;
+use super::secret_file::secret_or_file;
 use super::values::{Hidden, hidden};
-use crate::kernel::secret::Secret;
+use crate::kernel::outbound::FetchSettings;
 use crate::licensing::keys::service::SigningService;
 
 /// The settings of a signing service.
@@ -48,27 +48,15 @@ impl SigningServiceConfig {
     pub fn service(&self) -> anyhow::Result<Option<Arc<SigningService>>> {
         let Some(url) = &self.signing_service_url else { return Ok(None) };
         let name = "CP_SIGNING_SERVICE_URL";
-        let parsed = url::Url::parse(url).with_context(|| format!("{name}: {url} is not a URL"))?;
-        let is_local = match parsed.host() {
-            Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-            Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-            Some(url::Host::Domain(domain)) => domain == "localhost",
-            None => false,
-        };
-        ensure!(
-            parsed.scheme() == "https" || parsed.scheme() == "http" && is_local,
-            "{name} must be an https URL; plain http is for a service on this machine"
-        );
-        ensure!(
-            parsed.username().is_empty() && parsed.password().is_none() && parsed.query().is_none(),
-            "{name} must have no user, no password and no query"
-        );
-        let token = match &self.signing_service_token_file {
-            Some(path) => Some(secret_file(path).context("CP_SIGNING_SERVICE_TOKEN_FILE")?),
-            None => self.signing_service_token.as_deref().cloned(),
-        };
-        let token: Secret<String> =
-            token.with_context(|| format!("{name} requires CP_SIGNING_SERVICE_TOKEN"))?;
+        let destinations = FetchSettings { allow_loopback: true, ..FetchSettings::default() };
+        destinations.check(url).map_err(Error::msg).context(name)?;
+        ensure!(!url.contains(['?', '#']), "{name} must have no query and no fragment");
+        let token = secret_or_file(
+            "CP_SIGNING_SERVICE_TOKEN",
+            self.signing_service_token.as_ref(),
+            self.signing_service_token_file.as_ref(),
+        )?;
+        let token = token.with_context(|| format!("{name} requires CP_SIGNING_SERVICE_TOKEN"))?;
         let authority = |path: &PathBuf| authorities("CP_SIGNING_SERVICE_CA_FILE", path);
         let own = self.signing_service_ca_file.as_ref().map(authority).transpose()?;
         Ok(Some(Arc::new(SigningService::new(url, token, own))))

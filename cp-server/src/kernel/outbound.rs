@@ -19,8 +19,9 @@ use axum::http::{HeaderMap, Request, StatusCode, Uri, header};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
-use ureq::config::Config;
+use ureq::config::{Config, ConfigBuilder};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::typestate::AgentScope;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
@@ -144,19 +145,9 @@ pub struct Fetcher {
 impl Fetcher {
     pub fn new(settings: &FetchSettings) -> Self {
         let agent = |chosen_by| {
-            let roots = match &settings.authorities {
-                Some(own) => RootCerts::Specific(own.clone()),
-                None => RootCerts::WebPki,
-            };
-            let config = Config::builder()
-                .http_status_as_error(false)
-                .max_redirects(0)
-                .proxy(None)
+            let config = client(settings.authorities.clone())
                 .timeout_global(Some(settings.timeout))
                 .max_idle_connections(0)
-                .max_response_header_size(16 * 1024)
-                .user_agent("license-authority")
-                .tls_config(TlsConfig::builder().root_certs(roots).build())
                 .build();
             let resolver = CheckedResolver {
                 inner: DefaultResolver::default(),
@@ -273,6 +264,19 @@ impl Fetcher {
         };
         Err(Unanswered { why, is_broken })
     }
+}
+
+/// Returns what every client has in common: any status is an answer, no redirect, no proxy. `authorities`
+/// replace the public ones.
+pub fn client(authorities: Option<Arc<Vec<Certificate<'static>>>>) -> ConfigBuilder<AgentScope> {
+    let roots = authorities.map_or(RootCerts::WebPki, RootCerts::Specific);
+    Config::builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .proxy(None)
+        .max_response_header_size(16 * 1024)
+        .user_agent("license-authority")
+        .tls_config(TlsConfig::builder().root_certs(roots).build())
 }
 
 fn max_age(headers: &HeaderMap) -> Option<i64> {

@@ -72,7 +72,10 @@ impl Service {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/v1/", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        (service, Arc::new(SigningService::new(&url, Secret::new(TOKEN.to_owned()), None)))
+        (
+            service,
+            Arc::new(SigningService::new(&url, Arc::new(Secret::new(TOKEN.to_owned())), None)),
+        )
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

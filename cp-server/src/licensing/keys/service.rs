@@ -18,11 +18,11 @@ use cp_contracts::{Jwk, LICENSE_TOKEN_ALG};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use ureq::config::Config;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::tls::Certificate;
 
 use super::signer::{self, AT_ONCE, Kept, Signer};
 use crate::kernel::error::{Error, Result};
+use crate::kernel::outbound;
 use crate::kernel::secret::{Secret, sha256};
 
 /// The largest answer, in bytes.
@@ -37,7 +37,7 @@ const PATIENCE_FOR_A_KEY: Duration = Duration::from_secs(60);
 /// A signing service.
 pub struct SigningService {
     url: String,
-    token: Secret<String>,
+    token: Arc<Secret<String>>,
     agent: ureq::Agent,
 }
 
@@ -67,22 +67,15 @@ struct Signed {
 }
 
 impl SigningService {
-    /// Returns the service at a URL without its own authority, if `authorities` is `None`.
+    /// Returns the service at a URL. `authorities` replace the public certificate authorities.
     pub fn new(
         url: &str,
-        token: Secret<String>,
+        token: Arc<Secret<String>>,
         authorities: Option<Arc<Vec<Certificate<'static>>>>,
     ) -> Self {
-        let roots = authorities.map_or(RootCerts::WebPki, RootCerts::Specific);
-        let config = Config::builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .proxy(None)
+        let config = outbound::client(authorities)
             .max_idle_connections(AT_ONCE)
             .max_idle_connections_per_host(AT_ONCE)
-            .max_response_header_size(16 * 1024)
-            .user_agent("license-authority")
-            .tls_config(TlsConfig::builder().root_certs(roots).build())
             .build();
         let url = url.trim_end_matches('/').to_owned();
         Self { url, token, agent: ureq::Agent::new_with_config(config) }
