@@ -23,6 +23,7 @@ use crate::kernel::cache::Generations;
 use crate::kernel::clock::{Clock, Random};
 use crate::kernel::completion::to_the_end;
 use crate::kernel::db::installation::Trial;
+use crate::kernel::db::recent::Recent;
 use crate::kernel::db::{Conn, Db};
 use crate::kernel::effect::Effect;
 use crate::kernel::error::Result;
@@ -46,7 +47,9 @@ pub struct State {
     pub commits: Generations,
     /// Advances with every commit of this replica that may change who a caller is or which
     /// permissions it has.
-    pub rights: Generations,
+    pub rights: Arc<Generations>,
+    /// What reads found in the last second.
+    pub recent: Arc<Recent>,
     /// The last trial write, which readiness depends on.
     trial: Trial,
     parts: Vec<Box<dyn Part>>,
@@ -156,7 +159,9 @@ impl App {
     pub fn new(on: Foundation, parts: Vec<Box<dyn Part>>) -> Self {
         let types = parts.iter().map(|part| (&**part as &dyn Any).type_id());
         let places = types.enumerate().map(|(n, part)| (part, n)).collect();
+        let rights = Arc::new(Generations::default());
         Self(Arc::new(State {
+            recent: Recent::new(rights.clone(), on.clock.clone()),
             rate_limits: RateLimits::new(&on.settings.rates),
             db: on.db,
             clock: on.clock,
@@ -166,7 +171,7 @@ impl App {
             credentials: on.credentials,
             admission: on.admission,
             commits: Generations::default(),
-            rights: Generations::default(),
+            rights,
             trial: Trial::default(),
             places,
             parts,

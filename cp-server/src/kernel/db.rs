@@ -18,6 +18,7 @@ mod postgres;
 pub mod query;
 mod queue;
 pub mod readonly;
+pub(super) mod recent;
 pub mod record;
 pub mod references;
 pub mod rehearsals;
@@ -30,6 +31,7 @@ pub mod wal;
 pub(super) mod writer;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -47,6 +49,7 @@ pub(crate) use self::postgres::connect_postgres;
 use self::postgres::{PATIENCE, Reading};
 pub use self::postgres::{PgDatabase, Statements, postgres_hosts};
 pub use self::queue::{Growth, Share};
+use self::recent::Recent;
 use self::writer::{Turn, Writer};
 
 /// The part of a log filter that suppresses the driver's lines with whole statements, and
@@ -166,7 +169,7 @@ impl Db {
     /// Returns a connection for reading, acquired at the first statement: a cached answer costs no
     /// connection.
     pub fn read(&self) -> Conn {
-        Conn::Idle(self.clone())
+        Conn::Idle(self.clone(), None)
     }
 
     /// Returns a separate connection that reads one state of the database for as long as it is
@@ -303,8 +306,8 @@ impl PoolState {
 
 /// A connection, or the transaction that runs on it.
 pub enum Conn {
-    /// Not connected yet.
-    Idle(Db),
+    /// Not connected yet, with what recent reads found.
+    Idle(Db, Option<Arc<Recent>>),
     Sqlite(Reader),
     /// A transaction that reads.
     SqliteRead(Reader),
@@ -354,7 +357,7 @@ impl Conn {
 
     pub(super) fn is_sqlite(&self) -> bool {
         match self {
-            Self::Idle(db) => matches!(db, Db::Sqlite { .. }),
+            Self::Idle(db, _) => matches!(db, Db::Sqlite { .. }),
             Self::Shared(shared) => shared.0.is_sqlite(),
             Self::Sqlite(_) | Self::SqliteRead(_) | Self::SqliteTx(_) | Self::SqliteAlone(_) => {
                 true
@@ -379,8 +382,8 @@ impl Conn {
         // The driver's own events are on threads of its own for SQLite, where no test counts them.
         tracing::trace!(target: "cp_server::statements", "statement");
         match self {
-            Self::Idle(Db::Sqlite { read, .. }) => *self = Self::Sqlite(read.acquire().await?),
-            Self::Idle(Db::Postgres(database)) => {
+            Self::Idle(Db::Sqlite { read, .. }, _) => *self = Self::Sqlite(read.acquire().await?),
+            Self::Idle(Db::Postgres(database), _) => {
                 *self = match database.read().await? {
                     Reading::Session(conn) => Self::Postgres(conn),
                     Reading::Transaction(tx) => Self::PostgresRead(tx, Statements::Unnamed),

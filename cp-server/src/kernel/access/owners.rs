@@ -10,7 +10,7 @@ pub struct Owner {
     pub suspended: bool,
 }
 
-/// Returns the owner of a row. The reads of a page look it up once.
+/// Returns the owner of a row. Reads look it up once a second, and those of a page once.
 pub(in crate::kernel) async fn owner_of<T: Owned>(
     tx: &mut Conn,
     row: T,
@@ -18,8 +18,12 @@ pub(in crate::kernel) async fn owner_of<T: Owned>(
     if let Some(known) = tx.recall(T::OWNER, row) {
         return Ok(Some(known));
     }
+    let finding = tx.finding();
     let found: Option<Owner> = tx.q(T::OWNER).bind(row).opt().await?;
     if let Some(owner) = found {
+        if let Some(finding) = finding {
+            finding.keep(T::OWNER, row, owner.id, owner);
+        }
         tx.remember(T::OWNER, row, owner);
         // An organization owns itself.
         tx.remember(OrganizationId::OWNER, owner.id, owner);

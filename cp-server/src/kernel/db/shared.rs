@@ -28,7 +28,8 @@ impl SharedConn {
 }
 
 impl Conn {
-    /// Returns what an earlier read of this shared connection found by the statement and the value.
+    /// Returns what an earlier read found by the statement and the value, on this shared connection or
+    /// in the last second.
     pub(in crate::kernel) fn recall<T: Copy + 'static>(
         &self,
         sql: &'static str,
@@ -36,6 +37,7 @@ impl Conn {
     ) -> Option<T> {
         match self {
             Self::Shared(shared) => shared.1.get(sql, value.to_string()),
+            Self::Idle(_, Some(recent)) => recent.get(sql, value.to_string()),
             _ => None,
         }
     }

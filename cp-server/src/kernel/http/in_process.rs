@@ -72,7 +72,7 @@ impl Api {
 pub(in crate::kernel) async fn connection(app: &App, parts: &Parts) -> Conn {
     match parts.extensions.get::<SharedConn>() {
         Some(conn) => conn.turn().await,
-        None => app.db.read(),
+        None => app.db.read_after(&app.recent),
     }
 }
 

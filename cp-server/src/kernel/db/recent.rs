@@ -1,0 +1,79 @@
+//! What reads found in the last second, for the reads that follow.
+//!
+//! # Design
+//! Each read begins with the owner of its row, which seldom changes. So an owner is looked up once a second.
+//! What was found is valid as long as the rights of callers are: a change on this replica that may matter
+//! ends it at once, and one on another replica is visible a second later. Changes never use it: they look
+//! up the owner in their own transaction.
+
+use std::any::Any;
+use std::fmt::Display;
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+
+use super::{Conn, Db};
+use crate::kernel::access::ids::OrganizationId;
+use crate::kernel::cache::{Cache, Generations, Mark};
+use crate::kernel::clock::Clock;
+
+/// The time for which something found is valid.
+const VALID: TimeDelta = TimeDelta::seconds(1);
+
+/// What was found, by a statement and its only value.
+pub struct Recent {
+    found: Cache<(&'static str, String), (Mark, Arc<dyn Any + Send + Sync>)>,
+    changes: Arc<Generations>,
+    clock: Clock,
+}
+
+impl Recent {
+    /// Creates the cache of an application. `changes` are those that end what was found.
+    pub fn new(changes: Arc<Generations>, clock: Clock) -> Arc<Self> {
+        Arc::new(Self { found: Cache::default(), changes, clock })
+    }
+
+    pub(super) fn get<T: Copy + 'static>(&self, sql: &'static str, value: String) -> Option<T> {
+        let (mark, found) = self.found.recall(&(sql, value), 0, self.clock.now())?;
+        self.changes.is_current(&mark).then(|| found.downcast_ref().copied())?
+    }
+}
+
+/// A read that may keep what it finds.
+pub(in crate::kernel) struct Finding {
+    recent: Arc<Recent>,
+    /// The changes before the read.
+    since: u64,
+}
+
+impl Finding {
+    /// Keeps what the read found in an organization, unless something has changed meanwhile.
+    pub(in crate::kernel) fn keep<T: Send + Sync + 'static>(
+        self,
+        sql: &'static str,
+        value: impl Display,
+        organization: OrganizationId,
+        found: T,
+    ) {
+        let Self { recent, since } = self;
+        if let Some(mark) = recent.changes.mark(std::iter::once(organization), since) {
+            let until = recent.clock.now() + VALID;
+            recent.found.keep((sql, value.to_string()), (mark, Arc::new(found)), 0, until);
+        }
+    }
+}
+
+impl Db {
+    /// Returns a connection for reading, whose first statements may be answered by recent ones.
+    pub(in crate::kernel) fn read_after(&self, recent: &Arc<Recent>) -> Conn {
+        Conn::Idle(self.clone(), Some(recent.clone()))
+    }
+}
+
+impl Conn {
+    /// Begins a read whose finding other reads may use.
+    pub(in crate::kernel) fn finding(&self) -> Option<Finding> {
+        let Self::Idle(_, Some(recent)) = self else { return None };
+        Some(Finding { recent: recent.clone(), since: recent.changes.now() })
+    }
+}
