@@ -39,6 +39,7 @@ use self::claim::Claim;
 use self::current::{missing, refuse_unnamed};
 use self::heartbeats::heartbeat;
 use self::holders::NewHolder;
+use self::hours::HourRow;
 use self::lists::{list, list_for_deployment, list_for_organization, list_own};
 use self::pools::{list as pools, reset};
 use self::rows::{End, Facts, PoolRow, SeatRow};
@@ -97,7 +98,7 @@ pub static TENURES: Declaration = Declaration::of_organization(
 pub static HOURS: Declaration = Declaration::of_organization(
     "lease_hours",
     "hour of a pool",
-    Export::LeftOut("computed from the leases"),
+    Export::Section(Section::many::<HourRow>("lease_hours").order("starts_at, pool_id")),
 );
 
 crate::routes! {
@@ -211,7 +212,7 @@ pub async fn claim(cx: &mut Cx, license: LicenseId, new: NewLease) -> Result<Put
     let Claimed { mut seat, is_new, taken_from } =
         take(cx, license, &mut claim, &mut facts).await?;
     if let Some(borrow) = &borrow {
-        seat = borrowing::write(cx, &seat, borrow, claim.cap()).await?;
+        seat = borrowing::write(cx, &seat, borrow).await?;
     }
     let mut lease = answers::lease(&seat, &facts, cx.now)?;
     let is_floating = claim.settings.kind == PoolKind::Floating;

@@ -1,6 +1,7 @@
 //! Seats beyond a cap that changes.
 
 use chrono::TimeDelta;
+use cp_server::licensing::leases::hours;
 use serde_json::{Value, json};
 
 use super::{claim, leases, with_pools};
@@ -59,13 +60,36 @@ async fn changed_cap_decides_at_once_which_leases_are_overage(world: World) {
     let borrow = world.post(path(0) + "/borrow", json!({"seconds": 7200})).await.expect(200);
     assert_eq!(borrow["overage"], true);
     assert_eq!(claims(&borrow["token"])["lease"]["overage"], true);
-    // An ended lease stays what it was at its last heartbeat.
+    // An ended lease stays what it was when its seat was taken.
     world.delete(path(2)).await.expect(204);
     with_cap(&world, 5).await;
     assert_eq!(world.get(path(2)).await.expect(200)["overage"], true);
     assert_eq!(overage(&world).await, (0, vec![]));
     let again = claim(&world, &root, "render", "b").await.expect(200);
     assert_eq!(again["overage"], false);
-    let stored = "SELECT COUNT(*) FROM lease_seats WHERE overage AND ended_at IS NULL AND n = 2";
-    assert_eq!(world.value::<i64>(stored).await, 0, "a claim writes it again");
+}
+
+#[on_both]
+async fn lowered_cap_counts_in_the_hours_and_announces_no_seat_that_was_within_it(world: World) {
+    let pool = |cap: i64| json!({"seats": {"cap": cap, "overage": "report"}});
+    with_pools(&world, pool(5)).await;
+    for id in ["a", "b", "c", "d"] {
+        claim(&world, &world.root(), "seats", id).await.expect(201);
+    }
+    with_pools(&world, pool(3)).await;
+    world.pass(TimeDelta::minutes(1));
+    let peak = async || {
+        let rows = world.get(format!("{}/usage", leases(&world))).await.expect(200);
+        let rows = rows["items"].as_array().unwrap().iter();
+        rows.map(|row| row["overage_peak"].as_i64().unwrap()).max()
+    };
+    assert_eq!(peak().await, Some(1));
+    world.pass(TimeDelta::hours(2));
+    hours::compute(&world.app).await.unwrap();
+    assert_eq!(peak().await, Some(1));
+    // A heartbeat is no claim.
+    let lease = claim(&world, &world.root(), "seats", "d").await.expect(200);
+    world.put(format!("/leases/{}", lease["id"].as_str().unwrap()), json!({})).await.expect(200);
+    let stored = "SELECT COUNT(*) FROM lease_seats WHERE overage";
+    assert_eq!(world.value::<i64>(stored).await, 0);
 }

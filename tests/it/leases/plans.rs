@@ -103,10 +103,8 @@ async fn claims_heartbeats_and_refusals_read_an_index_and_no_pool(world: World) 
             ("lease_seats_free", used.clone()),
             (
                 "lease_seats_lease_id",
-                plan(&world, KEEP.into(), |q| {
-                    q.bind(lease).bind(at).bind(at).bind(at).bind(at).bind(9_i64)
-                })
-                .await,
+                plan(&world, KEEP.into(), |q| q.bind(lease).bind(at).bind(at).bind(at).bind(at))
+                    .await,
             ),
             ("lease_seats_pool_id_holder", hopeless.clone()),
             ("lease_seats_free", hopeless.clone()),

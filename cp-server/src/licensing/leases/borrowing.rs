@@ -55,20 +55,15 @@ pub(super) async fn prepare(cx: &mut Cx, facts: &Facts, seconds: BorrowSeconds) 
     Ok(Borrow { until, entry: status_lists::place(&entry) })
 }
 
-/// Writes the borrowing onto the seat of a pool with this cap. A later end stays.
-pub(super) async fn write(
-    cx: &mut Cx,
-    seat: &SeatRow,
-    borrow: &Borrow,
-    cap: i64,
-) -> Result<SeatRow> {
+/// Writes the borrowing onto the seat. A later end stays.
+pub(super) async fn write(cx: &mut Cx, seat: &SeatRow, borrow: &Borrow) -> Result<SeatRow> {
     // A reset revokes the tokens of all borrowed leases, so it must not miss this one.
     pools::hold(cx, seat.pool_id).await?;
     let until = seat.borrowed_until.map_or(borrow.until, |before| before.max(borrow.until));
     let entry = seat.status_list_id.zip(seat.status_idx).or(borrow.entry);
     let sql = "UPDATE lease_seats
                SET borrowed_until = $2, expires_at = $2, free_at = $3, heartbeat_at = $4,
-                   status_list_id = $5, status_idx = $6, overage = n > $9
+                   status_list_id = $5, status_idx = $6
                WHERE lease_id = $1 AND ended_at IS NULL
                  AND (expires_at IS NULL OR expires_at > $4)
                  AND status_list_id IS NOT DISTINCT FROM $7
@@ -78,7 +73,7 @@ pub(super) async fn write(
     let update = update.bind(entry.map(|(list, _)| list)).bind(entry.map(|(_, idx)| idx));
     // All tokens of the lease have one entry: of two borrowings at once, one starts over.
     let update = update.bind(seat.status_list_id).bind(seat.status_idx);
-    update.bind(cap).opt().await?.ok_or_else(Error::stale)
+    update.opt().await?.ok_or_else(Error::stale)
 }
 
 pub(super) async fn borrow(cx: &mut Cx, id: LeaseId, borrowing: Borrowing) -> Result<Lease> {
@@ -90,7 +85,7 @@ pub(super) async fn borrow(cx: &mut Cx, id: LeaseId, borrowing: Borrowing) -> Re
     cx.begin().await?;
     let name = facts.pool_name.as_deref().unwrap_or_default();
     moves::settle(cx, &seat, name, settings).await?;
-    let seat = write(cx, &seat, &borrow, settings.last_within()).await?;
+    let seat = write(cx, &seat, &borrow).await?;
     tokens::announce(cx, &seat, &facts).await?;
     let mut lease = answers::lease(&seat, &facts, cx.now)?;
     cx.audit.after = serde_json::to_value(&lease).ok();

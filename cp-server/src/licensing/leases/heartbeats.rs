@@ -45,7 +45,7 @@ pub(super) async fn heartbeat(cx: &mut Cx, id: LeaseId, heartbeat: Heartbeat) ->
 
 /// The write of a heartbeat, unless another request changed the lease or closed the pool.
 pub const KEEP: &str = "UPDATE lease_seats
-     SET heartbeat_at = $2, expires_at = $3, free_at = $4, overage = n > $6
+     SET heartbeat_at = $2, expires_at = $3, free_at = $4
      WHERE lease_id = $1 AND heartbeat_at = $5 AND ended_at IS NULL
        AND (expires_at IS NULL OR expires_at > $2)
        AND EXISTS (SELECT 1 FROM lease_pools p
@@ -60,6 +60,6 @@ async fn keep(cx: &mut Cx, seat: &SeatRow, facts: &Facts) -> Result<SeatRow> {
     moves::settle(cx, seat, name, settings).await?;
     let free = expires_at.map(|end| free_at(&cx.tx, end));
     let update = cx.tx.returning(KEEP).bind(seat.lease_id).bind(cx.now).bind(expires_at);
-    let update = update.bind(free).bind(seat.heartbeat_at).bind(settings.last_within());
+    let update = update.bind(free).bind(seat.heartbeat_at);
     update.opt().await?.ok_or_else(Error::stale)
 }

@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::rows::PoolRow;
+use super::rows::{self, PoolRow};
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::app::{App, Part};
 use crate::kernel::db::Conn;
@@ -94,6 +94,19 @@ async fn add(app: &App, counts: &Counts) -> anyhow::Result<()> {
     Ok(())
 }
 
+crate::record! {
+    /// The use of a pool in one hour. Numbers that are not computed yet are null.
+    HourRow in lease_hours {
+        pool_id: PoolId,
+        starts_at: DateTime<Utc>,
+        peak: Option<i64>,
+        overage_peak: Option<i64>,
+        tenures: Option<i64>,
+        seat_seconds: Option<i64>,
+        refused: i64,
+    }
+}
+
 /// The use of a pool in one hour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
 pub struct Use {
@@ -140,7 +153,8 @@ pub fn sweep(taken: &[Taken], from: DateTime<Utc>, until: DateTime<Utc>) -> Use 
     found
 }
 
-/// Returns the times in which seats of the pool were taken, between these instants.
+/// Returns the times in which seats of the pool were taken, between these instants. The present cap decides
+/// which seats are beyond it; those of leases that have left their seats are what they were at the claim.
 pub(super) async fn taken(
     tx: &mut Conn,
     pool: &PoolRow,
@@ -151,12 +165,18 @@ pub(super) async fn taken(
                FROM lease_tenures
                WHERE pool_id = $1 AND ended_at > $2 AND acquired_at < $3
                UNION ALL
-               SELECT acquired_at, COALESCE(ended_at, expires_at, $3), overage
+               SELECT acquired_at, COALESCE(ended_at, expires_at, $3), COALESCE(n > $4, overage)
                FROM lease_seats
                WHERE pool_id = $1 AND acquired_at < $3 AND NOT is_vacant
                  AND (ended_at IS NULL OR ended_at > $2)
                  AND (expires_at IS NULL OR expires_at > $2)";
-    let mut taken: Vec<Taken> = tx.q(sql).bind(pool.id).bind(from).bind(until).all().await?;
+    let within = match pool.closed_at {
+        None => rows::facts(tx, pool.license_id, &pool.name).await?.settings(&pool.name)?,
+        Some(_) => None,
+    };
+    let within = within.map(|settings| settings.last_within());
+    let query = tx.q(sql).bind(pool.id).bind(from).bind(until).bind(within);
+    let mut taken: Vec<Taken> = query.all().await?;
     // A closed pool has no live lease.
     if let Some(closed) = pool.closed_at {
         taken.iter_mut().for_each(|one| one.until = one.until.min(closed));

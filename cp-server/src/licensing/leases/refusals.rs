@@ -28,7 +28,9 @@ pub(super) async fn exhausted(
 ) -> Result<Error> {
     let (cap, hard_cap) = (settings.cap, settings.hard_cap());
     let (used, next) = used(cx, pool, hard_cap.unwrap_or(UNLIMITED)).await?;
-    Refused::of(&cx.app).count(cx.at, pool);
+    if !cx.is_rehearsal {
+        Refused::of(&cx.app).count(cx.at, pool);
+    }
     let detail = format!(
         "All seats of the pool `{name}` are taken: {used} of {}. Retry when one is free, or end a lease \
          that is not needed.",

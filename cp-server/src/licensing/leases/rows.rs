@@ -89,7 +89,7 @@ crate::record! {
         ttl_seconds: Option<i64>,
         expires_at: Option<DateTime<Utc>>,
         borrowed_until: Option<DateTime<Utc>>,
-        /// Whether the seat was beyond the cap at the last claim or heartbeat.
+        /// Whether the seat was beyond the cap when it was taken.
         overage: bool,
         ended_at: Option<DateTime<Utc>>,
         ended_by: Option<End>,

@@ -91,14 +91,14 @@ impl Claim {
         let expires_at = seat.prolonged(self.expires_at(cx.now));
         let sql = "UPDATE lease_seats
                    SET heartbeat_at = $3, expires_at = $4, free_at = $5, ttl_seconds = $6,
-                       label = COALESCE($7, label), meta = $8, holder = $9, overage = n > $10
+                       label = COALESCE($7, label), meta = $8, holder = $9
                    WHERE pool_id = $1 AND lease_id = $2";
         let free = expires_at.map(|end| free_at(&cx.tx, end));
         let meta = if self.meta.is_empty() { seat.meta.clone() } else { self.meta.clone() };
         let update = cx.tx.returning(sql).bind(self.pool).bind(seat.lease_id).bind(cx.now);
         let update = update.bind(expires_at).bind(free).bind(self.ttl);
         let update = update.bind(self.label.as_deref()).bind(meta).bind(&*self.holder.hash);
-        Ok(update.bind(self.cap()).one().await?)
+        Ok(update.one().await?)
     }
 
     /// Finds a seat for a new lease, and the live lease that ends for it.
