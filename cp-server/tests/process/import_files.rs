@@ -72,13 +72,20 @@ fn lists_of_keygen_become_lines_whose_keys_validate() {
         [
             "1 of type `groups`: the type has no equivalent".to_owned(),
             format!("policy {}: `maxCores`, `requireHeartbeat` have no equivalent", policy(1)),
+            format!("policy {}: `expirationStrategy` ALLOW_ACCESS has no equivalent", policy(2)),
+            format!("policy {}: `machineMatchingStrategy` MATCH_MOST has no equivalent", policy(2)),
             format!(
                 "policy {}: `scheme`: keys stay valid, and their signatures are not checked",
                 policy(2)
             ),
             format!("user {}: `role` has no equivalent: grant a role by hand", user(2)),
             format!("license {}: its key has less than 8 or more than 512 characters", license(5)),
+            format!(
+                "license {}: its key has the form of this product's keys, with a wrong check symbol",
+                license(6)
+            ),
             format!("machine {}: its license is suspended: it has no seat", machine(3)),
+            format!("machine {}: its license has expired: it has no seat", machine(4)),
         ]
     );
     let of_kind = |kind: &str| -> Vec<Value> {
@@ -89,7 +96,8 @@ fn lists_of_keygen_become_lines_whose_keys_validate() {
         of_kind("plan")[0],
         json!({
             "kind": "plan", "code": format!("keygen-{}", policy(1)), "name": "Floating",
-            "is_public": false, "seat_cap": 5, "leasing": {"machines": {"kind": "node", "cap": 2}},
+            "is_public": false, "seat_cap": 5,
+            "leasing": {"machines": {"kind": "node", "cap": 2, "overage": 100}},
         })
     );
     assert_eq!(
@@ -112,7 +120,8 @@ fn lists_of_keygen_become_lines_whose_keys_validate() {
             "kind": "license", "organization": organization, "subscription": organization,
             "deployment": license(1), "name": "Main office", "metadata": {"orderId": "4711"},
             "valid_from": "2024-03-01T09:00:00.000Z", "valid_until": "2030-03-01T09:00:00.000Z",
-            "leasing": {"machines": {"cap": 4}},
+            "leasing": {"machines": {"cap": 4}}, "seat_cap": null, "allow_more_seats": false,
+            "status": "active",
         })
     );
     assert_eq!(
@@ -134,9 +143,9 @@ fn lists_of_keygen_become_lines_whose_keys_validate() {
     let summary = lines(&answers).pop().unwrap()["summary"].clone();
     // The last line of the suspended license changes its status.
     let counts = [&summary["created"], &summary["updated"], &summary["refused"]];
-    assert_eq!(counts, [&json!(28), &json!(1), &json!(0)], "{answers}");
+    assert_eq!(counts, [&json!(30), &json!(1), &json!(0)], "{answers}");
     let again = local(folder.path(), &["import", "keygen.ndjson"]);
-    assert_eq!(lines(&said(&again).0).pop().unwrap()["summary"]["unchanged"], 29);
+    assert_eq!(lines(&said(&again).0).pop().unwrap()["summary"]["unchanged"], 31);
 
     let server = Server::start(folder.path());
     for key in [
@@ -148,6 +157,26 @@ fn lists_of_keygen_become_lines_whose_keys_validate() {
     }
     assert_eq!(validate(&server, "AAAAAA-39A6E3-DE1529-8559A0-4AF593-V3"), "license_suspended");
     assert_eq!(validate(&server, "BBBBBB-39A6E3-DE1529-8559A0-4AF593-V3"), "key_unknown");
+    drop(server);
+
+    // A later export, in which the suspended license is active.
+    let later = folder.path().join("later");
+    std::fs::create_dir(&later).unwrap();
+    for file in std::fs::read_dir(&lists).unwrap() {
+        let file = file.unwrap();
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        let text = text.replace("\"SUSPENDED\"", "\"ACTIVE\"");
+        let text = text.replace("\"suspended\": true", "\"suspended\": false");
+        std::fs::write(later.join(file.file_name()), text).unwrap();
+    }
+    let (converted, _) = said(&local(folder.path(), &["import", "keygen", "later"]));
+    std::fs::write(&file, &converted).unwrap();
+    let done = said(&local(folder.path(), &["import", "keygen.ndjson"])).0;
+    let summary = lines(&done).pop().unwrap()["summary"].clone();
+    let counts = [&summary["created"], &summary["updated"], &summary["refused"]];
+    assert_eq!(counts, [&json!(1), &json!(1), &json!(0)], "{done}");
+    let server = Server::start(folder.path());
+    assert_eq!(validate(&server, "AAAAAA-39A6E3-DE1529-8559A0-4AF593-V3"), "valid");
 }
 
 #[test]

@@ -114,6 +114,23 @@ async fn ends_before_the_first_run_are_no_news(world: World) {
     assert_eq!(notices(&world, &world.acme.license).await, []);
 }
 
+/// As an import of licenses that have expired elsewhere.
+#[on_both]
+async fn end_before_the_creation_is_no_news(world: World) {
+    announce(&world.app).await.unwrap();
+    world.pass(TimeDelta::days(60));
+    let deployment = json!({"name": "Old", "type": "cloud"});
+    let deployment = world.post(world.org("/deployments"), deployment).await.expect(201);
+    let path = format!("/deployments/{}/licenses", deployment["id"].as_str().unwrap());
+    let term = json!({
+        "valid_from": "2026-01-01T00:00:00Z", "valid_until": "2026-02-01T00:00:00Z",
+        "grace_days": 3,
+    });
+    let license = world.post(path, term).await.expect(201);
+    announce(&world.app).await.unwrap();
+    assert_eq!(notices(&world, license["id"].as_str().unwrap()).await, []);
+}
+
 #[on_both]
 async fn organization_chooses_its_days_and_types(world: World) {
     announce(&world.app).await.unwrap();

@@ -1,11 +1,12 @@
 //! A dry run reports exactly what the import would do, and changes nothing.
 
+use cp_server::licensing::leases::hours;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Value, json};
 
-use super::{import, import_as, of_each_kind, statuses};
+use super::{import, import_as, of_each_kind, refusal, statuses};
 use crate::world::{World, on_both};
 
 /// The number of generated files, and the most lines of one.
@@ -182,6 +183,32 @@ async fn dry_run_leaves_nothing_and_sees_the_lines_before(world: World) {
     world.get("/plans/moved").await.refused(404, "not_found");
     let (_, summary) = import(&world, &of_each_kind()).await;
     assert_eq!(summary["created"], 11);
+}
+
+/// A refusal is counted by the hour, and announced.
+#[on_both]
+async fn refusals_of_a_dry_run_are_not_counted(world: World) {
+    let mut lines = of_each_kind();
+    let lease = |machine: &str| {
+        json!({
+            "kind": "lease", "organization": "crm-1", "deployment": "crm-d", "pool": "machines",
+            "machine": machine,
+        })
+    };
+    lines.extend([lease("host-2")]);
+    import(&world, &lines).await;
+    let refused = async || {
+        hours::flush(&world.app).await.unwrap();
+        world
+            .value::<i64>("SELECT CAST(COALESCE(SUM(refused), 0) AS BIGINT) FROM lease_hours")
+            .await
+    };
+    let (answers, _) = import_as(&world, "?dry_run=true", &[lease("host-3")]).await;
+    assert_eq!(refusal(&answers[0]).0, "seats_exhausted");
+    assert_eq!(refused().await, 0);
+    let (answers, _) = import(&world, &[lease("host-3")]).await;
+    assert_eq!(refusal(&answers[0]).0, "seats_exhausted");
+    assert_eq!(refused().await, 1);
 }
 
 #[on_both]

@@ -287,7 +287,9 @@ async fn license_has_the_status_of_its_line(world: World) {
     assert_eq!(summary["updated"], 1, "{results:#?}");
     assert_eq!(read().await["status"], "suspended");
     let events = world.get("/audit?action=licenses.suspend").await.expect(200);
-    assert_eq!(events["items"].as_array().unwrap().len(), 1);
+    let reasons: Vec<&Value> =
+        events["items"].as_array().unwrap().iter().map(|event| &event["reason"]).collect();
+    assert_eq!(reasons, ["Unpaid."]);
     let (_, summary) = import(&world, &[line("suspended")]).await;
     assert_eq!(summary["unchanged"], 1);
     // A line without a status leaves it.

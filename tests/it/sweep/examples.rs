@@ -152,6 +152,8 @@ pub fn example(world: &World, line: &Line) -> Example {
     match line.name {
         "users.whoami" => query("?provider=auth0&subject=auth0%7Cmats-acme"),
         "workspaces.check_access" => query(&format!("?user={}", acme.user)),
+        "licenses.affected_all" => query(&format!("?licenses={}", acme.license)),
+        "overview.organizations" => query(&format!("?ids={}", acme.org)),
         "log.proof" => query(&format!("?jti={}", acme.bundle)),
         "log.consistency" => query("?from=1&to=2"),
         "search.find" => query("?q=acme"),

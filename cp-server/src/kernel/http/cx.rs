@@ -34,6 +34,8 @@ pub struct Cx<G = OrganizationId> {
     pub(in crate::kernel) client: Client,
     /// Whether the operation has committed its change itself.
     pub(in crate::kernel) is_committed: bool,
+    /// Whether the transaction is tried and never commits: then the operation counts nothing either.
+    pub is_rehearsal: bool,
 }
 
 impl<G> Cx<G> {
@@ -52,6 +54,7 @@ impl<G> Cx<G> {
             completes: true,
             client: Client::that_stays(),
             is_committed: false,
+            is_rehearsal: false,
         }
     }
 
@@ -71,6 +74,7 @@ impl<G> Cx<G> {
             completes: self.completes,
             client: std::mem::replace(&mut self.client, Client::that_stays()),
             is_committed: self.is_committed,
+            is_rehearsal: self.is_rehearsal,
         }
     }
 

@@ -131,13 +131,13 @@ impl Admitted {
     ) -> Result<Response> {
         let Self { line, readers, app, caller, parts, body } = self;
         let now = app.clock.now();
-        let reads = line.reads() || line.own_transaction;
         let mark = app.db.durability_mark();
         // Until the end of the transaction.
         let _turn = self.turn::<A>().await?;
-        let (mut tx, client) = match reads {
-            true => (in_process::connection(app, parts).await, client),
-            false => {
+        let (mut tx, client) = match (line.reads(), line.own_transaction) {
+            (true, _) => (in_process::connection(app, parts).await, client),
+            (false, true) => (app.db.read(), client),
+            (false, false) => {
                 let begin = app.db.begin_for(caller.share());
                 (client.begins(begin).await?, Client::that_stays())
             }
@@ -185,10 +185,20 @@ impl Admitted {
         let args = A::read(place, source)?;
         let (app, caller, parts) = (app.clone(), caller.clone(), parts.clone());
         let completes = line.completes();
-        let counts = Counts::default();
-        let is_committed = false;
-        let mut cx =
-            Cx { app, caller, at, tx, now, parts, audit, counts, completes, client, is_committed };
+        let mut cx = Cx {
+            app,
+            caller,
+            at,
+            tx,
+            now,
+            parts,
+            audit,
+            counts: Counts::default(),
+            completes,
+            client,
+            is_committed: false,
+            is_rehearsal: false,
+        };
         let answer = op.run(&mut cx, args).await.map_err(|error| error.of(&line.method))?;
         let answer = answer.answer(line.audited && cx.tx.writes())?;
 
@@ -271,10 +281,20 @@ pub(in crate::kernel) async fn read_again<A: Args, R: Output>(
     };
     let (app, caller, parts) = (app.clone(), caller.clone(), parts.clone());
     let (audit, completes, client) = (AuditDraft::default(), false, Client::that_stays());
-    let counts = Counts::default();
-    let is_committed = false;
-    let mut cx =
-        Cx { app, caller, at, tx, now, parts, audit, counts, completes, client, is_committed };
+    let mut cx = Cx {
+        app,
+        caller,
+        at,
+        tx,
+        now,
+        parts,
+        audit,
+        counts: Counts::default(),
+        completes,
+        client,
+        is_committed: false,
+        is_rehearsal: false,
+    };
     let answer = op.run(&mut cx, args).await;
     (cx.tx, answer.and_then(|output| Ok(output.answer(false)?.body)))
 }

@@ -28,6 +28,7 @@ pub struct Change {
     /// The object before; `None` for a new one.
     pub before: Option<Value>,
     pub after: Value,
+    pub reason: Option<String>,
 }
 
 impl Applied {
@@ -42,7 +43,7 @@ impl Applied {
     ) -> Result<Self> {
         let (id, after) = (made.name(), json_of(made)?);
         let target = (T::NOUN, id.clone());
-        let change = Change { action, organization, target, before: None, after };
+        let change = Change { action, organization, target, before: None, after, reason: None };
         Ok(Self { id, change: Some(change), has_written: true })
     }
 
@@ -59,7 +60,7 @@ impl Applied {
             return Ok(Self { id, change: None, has_written: true });
         }
         let (target, before) = ((T::NOUN, id.clone()), Some(before));
-        let change = Change { action, organization, target, before, after };
+        let change = Change { action, organization, target, before, after, reason: None };
         Ok(Self { id, change: Some(change), has_written: true })
     }
 }

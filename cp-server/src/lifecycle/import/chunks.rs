@@ -212,6 +212,7 @@ impl Import {
                 change.before = change.before.or(audit.before);
                 change.after = audit.after.unwrap_or(change.after);
                 change.organization = audit.organization.or(change.organization);
+                change.reason = audit.reason;
                 (answer(status, Some(id), None), Some(change))
             }
             Ok(Applied { id, change: None, has_written }) => {
@@ -233,6 +234,7 @@ impl Import {
     fn cx(&self, tx: Conn) -> Cx<Scope> {
         let mut cx = Cx::outside(&self.app, self.caller.clone(), Scope::Platform, tx);
         cx.parts = self.parts.clone();
+        cx.is_rehearsal = self.is_dry;
         cx
     }
 }
@@ -267,7 +269,7 @@ impl Change {
             target: self.target,
             before: self.before,
             after: Some(self.after),
-            reason: None,
+            reason: self.reason,
             issued: None,
         }
     }
@@ -278,9 +280,10 @@ fn is_fault(error: &Error) -> bool {
     matches!(error.code(), ProblemCode::Internal | ProblemCode::Unavailable | ProblemCode::Timeout)
 }
 
-/// Whether the error is the conflict with another object.
+/// Whether the error is the conflict with another object. A full pool is none.
 fn is_conflict(error: &Error) -> bool {
-    error.code().status() == 409 && !error.is_retryable()
+    let is_about_seats = *error.code() == ProblemCode::SeatsExhausted;
+    error.code().status() == 409 && !is_about_seats && !error.is_retryable()
 }
 
 fn text_of<T: serde::Serialize>(lines: &[T]) -> Bytes {

@@ -122,14 +122,15 @@ fn notice(subject: &Subject, ending: Ending, due: Due) -> Notice {
 }
 
 /// Decides which notice of an end is due: the nearest threshold that has passed. A threshold that had
-/// passed when the subject was created is no news.
+/// passed when the subject was created is no news, and neither is an end before the creation, such as that of an
+/// imported license.
 fn judge(subject: &Subject, ending: &Ending, standard: &[i64], now: DateTime<Utc>) -> Option<Due> {
     let own = Wishes::of(ending.settings.as_ref()).days.filter(|_| subject.days.is_none());
     let at = |day: i64| ending.ends_at - TimeDelta::days(day);
     let days = own.as_deref().unwrap_or(standard).iter().copied();
     let days: BTreeSet<i64> = days.filter(|day| *day > 0 && at(*day) > ending.created_at).collect();
     if ending.ends_at <= now {
-        let action = subject.at_end?;
+        let action = subject.at_end.filter(|_| ending.ends_at > ending.created_at)?;
         return Some(Due { action, threshold: 0, next_at: None });
     }
     let action = subject.before?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use cp_contracts::{LicenseKey, LicenseKeyError};
 use serde_json::{Map, Value, json};
 
 use super::documents::{Documents, Resource};
@@ -13,6 +14,12 @@ const POOL: &str = "machines";
 const LIMITS: [&str; 5] = ["maxCores", "maxUses", "maxProcesses", "maxMemory", "maxDisk"];
 /// Rules of policies that this product does not have.
 const RULES: [&str; 4] = ["requireCheckIn", "requireHeartbeat", "usePool", "encrypted"];
+/// Strategies of policies, with the values that this product has: here an expired license has no seats, and
+/// a machine is known by its whole fingerprint.
+const STRATEGIES: [(&str, [&str; 2]); 2] = [
+    ("expirationStrategy", ["RESTRICT_ACCESS", "REVOKE_ACCESS"]),
+    ("machineMatchingStrategy", ["MATCH_ANY", "MATCH_ALL"]),
+];
 /// The characters of a key that this product accepts.
 const KEY: std::ops::RangeInclusive<usize> = 8..=512;
 
@@ -70,6 +77,10 @@ struct Lines<'d> {
 impl Lines<'_> {
     fn plan(&mut self, policy: &Resource) {
         let machines = policy.number("maxMachines");
+        let mut pool = json!({"kind": "node", "cap": machines});
+        if let Some(overage) = overage_of(policy).filter(|_| machines.is_some()) {
+            pool["overage"] = overage;
+        }
         self.line(json!({
             "kind": "plan",
             "code": code_of(&policy.id),
@@ -77,9 +88,14 @@ impl Lines<'_> {
             "is_public": false,
             // Seats of people. Keygen's policies have any number of users unless they limit it.
             "seat_cap": policy.number("maxUsers").filter(|users| *users > 0).unwrap_or(1),
-            "leasing": {POOL: {"kind": "node", "cap": machines}},
+            "leasing": {POOL: pool},
         }));
         self.add_losses("policy", policy);
+        for (name, known) in STRATEGIES {
+            if let Some(value) = policy.text(name).filter(|value| !known.contains(value)) {
+                self.gap("policy", policy, &format!("`{name}` {value} has no equivalent"));
+            }
+        }
         if policy.text("scheme").is_some() {
             self.gap(
                 "policy",
@@ -166,10 +182,13 @@ impl Lines<'_> {
             "kind": "license", "organization": organization, "deployment": license.id,
             "subscription": organization, "name": name,
         });
-        for (from, to) in [("created", "valid_from"), ("expiry", "valid_until")] {
-            if let Some(at) = license.text(from) {
-                line[to] = at.into();
-            }
+        if let Some(created) = license.text("created") {
+            line["valid_from"] = created.into();
+        }
+        // What the license does not have, a later export takes back.
+        line["valid_until"] = license.text("expiry").into();
+        if !is_suspended(license) {
+            line["status"] = "active".into();
         }
         if let Some(metadata) = license.attributes.get("metadata").filter(|value| is_filled(value))
         {
@@ -178,16 +197,20 @@ impl Lines<'_> {
         let policy = license.related(&["policy"]).and_then(|id| self.documents.policies.get(id));
         let own =
             |name| license.number(name).filter(|n| policy.and_then(|p| p.number(name)) != Some(*n));
-        if let Some(cap) = own("maxMachines") {
-            line["leasing"] = json!({POOL: {"cap": cap}});
-        }
-        if let Some(users) = own("maxUsers").filter(|users| *users > 0) {
-            line["seat_cap"] = users.into();
-            line["allow_more_seats"] = true.into();
-        }
+        line["leasing"] = match own("maxMachines") {
+            Some(cap) => json!({POOL: {"cap": cap}}),
+            None => json!({}),
+        };
+        let users = own("maxUsers").filter(|users| *users > 0);
+        line["seat_cap"] = users.into();
+        line["allow_more_seats"] = users.is_some().into();
         self.line(line);
         self.add_losses("license", license);
         match license.text("key") {
+            Some(key) if is_mistyped(key) => {
+                let why = "its key has the form of this product's keys, with a wrong check symbol";
+                self.gap("license", license, why);
+            }
             Some(key) if KEY.contains(&key.chars().count()) => self.line(json!({
                 "kind": "license_key", "organization": organization, "deployment": license.id,
                 "subscription": organization, "key": key,
@@ -212,8 +235,12 @@ impl Lines<'_> {
         let (Some(holder), Some(license)) = (holder, machine.related(&["license"])) else {
             return self.gap("machine", machine, "its license is left out");
         };
-        if self.documents.licenses.get(license).is_some_and(is_suspended) {
+        let status = self.documents.licenses.get(license);
+        if status.is_some_and(is_suspended) {
             return self.gap("machine", machine, "its license is suspended: it has no seat");
+        }
+        if status.is_some_and(|license| license.text("status") == Some("EXPIRED")) {
+            return self.gap("machine", machine, "its license has expired: it has no seat");
         }
         let fingerprint =
             machine.text("fingerprint").filter(|text| text.parse::<Reference>().is_ok());
@@ -258,6 +285,24 @@ impl Lines<'_> {
     fn gap(&mut self, noun: &str, resource: &Resource, what: &str) {
         self.converted.gaps.push(format!("{noun} {}: {what}", resource.id));
     }
+}
+
+/// Returns the overage of the pool of a policy's machines.
+fn overage_of(policy: &Resource) -> Option<Value> {
+    match policy.text("overageStrategy") {
+        Some("ALWAYS_ALLOW_OVERAGE") => Some("report".into()),
+        Some("ALLOW_1_25X_OVERAGE") => Some(25.into()),
+        Some("ALLOW_1_5X_OVERAGE") => Some(50.into()),
+        Some("ALLOW_2X_OVERAGE") => Some(100.into()),
+        // The older name of the strategy.
+        None if policy.is("concurrent") => Some("report".into()),
+        _ => None,
+    }
+}
+
+/// Whether the text has the form of this product's license keys, which have a check symbol, and is none.
+fn is_mistyped(key: &str) -> bool {
+    matches!(LicenseKey::parse(key, None), Err(LicenseKeyError::Checksum))
 }
 
 /// Returns the code of the plan of a policy. A code begins with a letter.
