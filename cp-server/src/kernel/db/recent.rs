@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 
-use super::{Conn, Db};
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::cache::{Cache, Generations, Mark};
 use crate::kernel::clock::Clock;
@@ -31,6 +30,11 @@ impl Recent {
     /// Creates the cache of an application. `changes` are those that end what was found.
     pub fn new(changes: Arc<Generations>, clock: Clock) -> Arc<Self> {
         Arc::new(Self { found: Cache::default(), changes, clock })
+    }
+
+    /// Begins a read that may keep what it finds.
+    pub(super) fn finding(self: &Arc<Self>) -> Finding {
+        Finding { recent: self.clone(), since: self.changes.now() }
     }
 
     pub(super) fn get<T: Copy + 'static>(&self, sql: &'static str, value: String) -> Option<T> {
@@ -60,20 +64,5 @@ impl Finding {
             let until = recent.clock.now() + VALID;
             recent.found.keep((sql, value.to_string()), (mark, Arc::new(found)), 0, until);
         }
-    }
-}
-
-impl Db {
-    /// Returns a connection for reading, whose first statements may be answered by recent ones.
-    pub(in crate::kernel) fn read_after(&self, recent: &Arc<Recent>) -> Conn {
-        Conn::Idle(self.clone(), Some(recent.clone()))
-    }
-}
-
-impl Conn {
-    /// Begins a read whose finding other reads may use.
-    pub(in crate::kernel) fn finding(&self) -> Option<Finding> {
-        let Self::Idle(_, Some(recent)) = self else { return None };
-        Some(Finding { recent: recent.clone(), since: recent.changes.now() })
     }
 }

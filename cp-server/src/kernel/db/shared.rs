@@ -1,4 +1,4 @@
-//! A connection that several reads share, and what they found on it.
+//! A connection that several reads share, and what they and recent reads found.
 //!
 //! # Design
 //! The reads of a page have one state of the database, so a statement finds the same rows each time.
@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-use super::Conn;
 use super::found::Found;
+use super::recent::{Finding, Recent};
+use super::{Conn, Db};
 
 /// A connection that reads one state of the database, for several reads in turn.
 #[derive(Clone)]
@@ -27,7 +28,20 @@ impl SharedConn {
     }
 }
 
+impl Db {
+    /// Returns a connection for reading, whose first statements may be answered by recent ones.
+    pub(in crate::kernel) fn read_after(&self, recent: &Arc<Recent>) -> Conn {
+        Conn::Idle(self.clone(), Some(recent.clone()))
+    }
+}
+
 impl Conn {
+    /// Begins a read whose finding other reads may use.
+    pub(in crate::kernel) fn finding(&self) -> Option<Finding> {
+        let Self::Idle(_, Some(recent)) = self else { return None };
+        Some(recent.finding())
+    }
+
     /// Returns what an earlier read found by the statement and the value, on this shared connection or
     /// in the last second.
     pub(in crate::kernel) fn recall<T: Copy + 'static>(
