@@ -9,6 +9,7 @@ mod secret_file;
 mod secrets;
 pub mod signing_service;
 mod surface;
+pub mod traces;
 mod unknown;
 mod values;
 mod warnings;
@@ -219,6 +220,9 @@ pub struct Config {
     /// The format of log lines.
     #[arg(long, env = "CP_LOG_FORMAT", default_value = "text", ignore_case = true, global = true)]
     pub log_format: LogFormat,
+
+    #[command(flatten)]
+    pub traces: traces::TraceConfig,
 
     #[command(flatten)]
     pub network: Network,

@@ -15,6 +15,7 @@ pub mod monitoring;
 mod pace;
 pub mod proxies;
 pub mod schema_words;
+mod spans;
 mod stalls;
 pub mod tls;
 
@@ -41,6 +42,7 @@ use crate::kernel::completion::Deadline;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::routes::{Operations, Raw, Routes};
 use crate::kernel::panics;
+use crate::kernel::traces::{Span, Tracing};
 use crate::licensing::keys::keyring::Keyring;
 use crate::licensing::leases::skew;
 use crate::licensing::status_lists::StatusLists;
@@ -52,6 +54,7 @@ use connections::IsTls;
 use docs::{docs, problem, problems};
 use limits::framework_refusal;
 use monitoring::metrics;
+use spans::Answered;
 use stalls::ConnectionState;
 use tls::Tls;
 
@@ -116,8 +119,13 @@ pub fn around(app: &App, table: Routes) -> Router {
         .layer(from_fn_with_state(app.clone(), surround))
 }
 
-/// Handles the common parts of every request and response.
-async fn surround(State(app): State<App>, mut request: Request, next: Next) -> Response {
+/// Handles the common parts of every request and response, within the span of the request.
+async fn surround(State(app): State<App>, request: Request, next: Next) -> Response {
+    let span = spans::begin(named(request.method()), &request);
+    respond(app, request, next, span.clone()).within(span).await
+}
+
+async fn respond(app: App, mut request: Request, next: Next, span: Span) -> Response {
     let started = Instant::now();
     let id = request_id(&app, request.headers());
     request.extensions_mut().insert(RequestId(id.clone()));
@@ -153,6 +161,7 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
     }
     let page = response.extensions().get::<console::PageName>();
     let label = page.map_or(label, |page| page.0);
+    let route = (matched.is_some() || page.is_some()).then_some(label);
     let mut response = match asked {
         Some(asked) => as_page(&app, &asked, response, &id),
         None => as_problem(response, app.settings.base_path(), &id),
@@ -169,6 +178,8 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
         response.headers_mut().insert(REQUEST_ID, value);
     }
     let (status, elapsed) = (response.status().as_u16(), started.elapsed());
+    let of = Answered { method: named(&method), route, path, version, is_https, id: &id };
+    of.record(&span, response.status());
     let is_probe = status < 400 && PROBES.contains(&label);
     telemetry::answered(named(&method), label, response.status(), elapsed);
     // JSON has no number of 128 bits.

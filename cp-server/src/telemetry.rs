@@ -3,6 +3,8 @@
 pub mod families;
 pub mod lines;
 mod process;
+mod trace_ids;
+pub mod traces;
 
 use clap::ValueEnum;
 use std::cell::RefCell;
@@ -15,12 +17,14 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use metrics::{Counter, Histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, fmt};
 
 use cp_contracts::ProblemCode;
 
 use crate::kernel::db::WITHOUT_STATEMENTS;
 use crate::kernel::error::Error;
+
+use trace_ids::WithIds;
 
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -32,13 +36,20 @@ pub enum LogFormat {
 /// Sends log lines to standard error; standard output carries the output of commands.
 pub fn log(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(quiet(filter))?;
+    let is_terminal = std::io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(is_terminal)
         .with_writer(lines::writer);
     let set = match format {
-        LogFormat::Text => lines.with_target(false).try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+        LogFormat::Text => {
+            let format = fmt::format().with_target(false).with_ansi(is_terminal);
+            lines.event_format(WithIds { format, is_json: false }).try_init()
+        }
+        LogFormat::Json => {
+            let format = fmt::format().json().flatten_event(true);
+            lines.json().event_format(WithIds { format, is_json: true }).try_init()
+        }
     };
     // A program that embeds the library may have set up logging first; its setup stays.
     let _ = set;

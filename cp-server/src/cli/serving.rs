@@ -18,8 +18,9 @@ use crate::identity::bootstrap::First;
 use crate::licensing::leases::hours;
 use crate::server::tls::Tls;
 use crate::telemetry::lines;
+use crate::telemetry::traces::{TraceSettings, export, finish};
 use crate::webhooks::sending;
-use crate::{App, jobs, quickstart, server};
+use crate::{App, jobs, quickstart, server, telemetry};
 
 /// The time from the signal until the attempts of webhooks must have ended.
 const SENDING_ENDS: Duration = Duration::from_secs(10);
@@ -28,12 +29,12 @@ const SENDING_ENDS: Duration = Duration::from_secs(10);
 pub(super) async fn run(config: &Config, accept_new_issuer: bool) -> anyhow::Result<()> {
     harden();
     warn(config);
-    // Check the certificate before anything is created.
-    let tls = config.network.tls()?;
+    // Check the certificate and the collector before anything is created.
+    let (tls, traces) = (config.network.tls()?, config.traces.settings()?);
     let app = config.open(Purpose::Serving { accept_new_issuer }).await?;
     prepare_token(config, &app).await?;
     app.db.remove_left_copies().context("a copy of a dry run cannot be removed")?;
-    serve(config, app, bind(config.listen).await?, tls).await
+    serve(config, app, bind(config.listen).await?, tls, traces).await
 }
 
 /// Creates an example installation, and serves it unless `no_serve`.
@@ -41,13 +42,13 @@ pub(super) async fn run_quickstart(config: &Config, no_serve: bool) -> anyhow::R
     harden();
     let config = quickstart::settings(config, !no_serve)?;
     warn(&config);
-    let tls = config.network.tls()?;
+    let (tls, traces) = (config.network.tls()?, config.traces.settings()?);
     // Bind before anything is created, so that an address in use ends the command here.
     let listener = if no_serve { None } else { Some(bind(config.listen).await?) };
     quickstart::run(&config).await?;
     let Some(listener) = listener else { return Ok(()) };
     let serving = Purpose::Serving { accept_new_issuer: false };
-    serve(&config, config.open(serving).await?, listener, tls).await
+    serve(&config, config.open(serving).await?, listener, tls, traces).await
 }
 
 /// Logs settings that the operator probably did not intend.
@@ -95,6 +96,7 @@ async fn serve(
     app: App,
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
+    traces: Option<TraceSettings>,
 ) -> anyhow::Result<()> {
     // Before the server logs that it serves: a reader of that line may stop it immediately.
     let mut terminate = signal(SignalKind::terminate())?;
@@ -103,6 +105,8 @@ async fn serve(
     let reloads = tls.is_some() || !std::io::stderr().is_terminal();
     let hangup = reloads.then(|| signal(SignalKind::hangup())).transpose()?;
     let _lines = lines::gather()?;
+    let _ = telemetry::metrics();
+    let traces = traces.map(export).transpose()?;
     let running = jobs::start(&app);
     let (address, database) = (listener.local_addr()?, app.db.name());
     tracing::info!(%address, database, base_url = app.settings.base_url, "serving");
@@ -124,6 +128,7 @@ async fn serve(
         tracing::warn!(%error, "the refused claims of the last seconds are not counted");
     }
     app.db.close().await;
+    finish(traces);
     tracing::info!("ended");
     Ok(())
 }

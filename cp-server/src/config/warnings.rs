@@ -12,12 +12,20 @@ impl Config {
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         let Ok(base) = Url::parse(&self.base_url) else { return warnings };
-        let is_loopback = is_loopback(&base);
+        let is_loopback = leads_here(&base);
         if base.scheme() == "http" && !is_loopback {
             warnings.push(format!(
                 "CP_BASE_URL is {}: tokens and credentials are sent unencrypted, and people cannot log \
                  in. Use an https URL",
                 self.base_url
+            ));
+        }
+        let traces = &self.traces;
+        let collector = traces.collector().filter(|_| traces.has_headers());
+        if let Some(url) = collector.filter(|url| url.scheme() == "http" && !leads_here(url)) {
+            warnings.push(format!(
+                "OTEL_EXPORTER_OTLP_HEADERS is sent unencrypted to {}. Use an https URL",
+                url.host_str().unwrap_or_default()
             ));
         }
         let has_proxies = !self.network.trusted_proxies.is_empty();
@@ -53,7 +61,7 @@ fn mismatch(listen: SocketAddr, base: &Url, is_loopback: bool) -> Option<String>
     })
 }
 
-fn is_loopback(url: &Url) -> bool {
+fn leads_here(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),
@@ -68,7 +76,7 @@ mod tests {
 
     fn mismatch_of(listen: &str, base: &str) -> bool {
         let base = Url::parse(base).unwrap();
-        mismatch(listen.parse().unwrap(), &base, is_loopback(&base)).is_some()
+        mismatch(listen.parse().unwrap(), &base, leads_here(&base)).is_some()
     }
 
     #[test]

@@ -24,10 +24,10 @@ use cp_contracts::ProblemCode;
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tracing::Instrument;
 
 use crate::kernel::error::{Error, Result};
 use crate::kernel::panics;
+use crate::kernel::traces::{Span, Tracing};
 
 /// Runs the work, which ends even when the returned future is dropped. A panic ends the work and
 /// becomes an error.
@@ -41,7 +41,7 @@ where
         // Catch the panic where it happens: only this thread knows its location.
         done.unwrap_or_else(|panic| Err(panics::caught(&*panic)))
     };
-    Unfinished(Some(Box::pin(work.in_current_span()))).await
+    Unfinished(Some(Box::pin(work.within(Span::current())))).await
 }
 
 /// Work that moves to its own task when it is dropped before its end.

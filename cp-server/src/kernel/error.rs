@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::kernel::db::failures::{InDoubt, constraint_of};
 use crate::kernel::db::writer::cause;
 use crate::kernel::taken::taken;
+use crate::kernel::traces::Failure;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -342,6 +343,16 @@ impl<T, E: Into<Error>> OnConflict<T> for Result<T, E> {
             let error = error.into();
             if error.constraint() == Some(index) { refusal() } else { error }
         })
+    }
+}
+
+impl Failure for Error {
+    fn kind(&self) -> Cow<'static, str> {
+        self.0.code.as_str().to_owned().into()
+    }
+
+    fn is_fault(&self) -> bool {
+        self.0.code.status() >= 500
     }
 }
 

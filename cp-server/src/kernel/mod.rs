@@ -22,3 +22,4 @@ pub mod secret;
 pub mod section;
 pub mod taken;
 pub mod text;
+pub mod traces;

@@ -7,6 +7,8 @@
 //! addresses, so a name that changes in between gains nothing.
 
 mod addresses;
+#[cfg(feature = "otlp")]
+pub mod collecting;
 pub mod mailing;
 pub mod posting;
 pub mod proxies;
@@ -19,6 +21,7 @@ use axum::http::{HeaderMap, Request, StatusCode, Uri, header};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
+use ureq::AsSendBody;
 use ureq::config::{Config, ConfigBuilder};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::typestate::AgentScope;
@@ -27,6 +30,7 @@ use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 use self::addresses::is_public;
 use self::proxies::Proxy;
+use crate::kernel::traces::Span;
 
 /// The largest answer, in bytes.
 const LARGEST: u64 = 64 * 1024;
@@ -165,10 +169,10 @@ impl Fetcher {
 
     /// Fetches a document. Another status than 200 is a failure, described for an operator.
     pub async fn get(&self, url: &str, chosen_by: ChosenBy) -> Result<Fetched, String> {
-        let agent = self.agent(url, chosen_by)?;
+        self.check(url)?;
         let request = Request::get(url).header(header::ACCEPT, "application/json").body(());
         let request = request.map_err(|_| format!("{url} is not a URL"))?;
-        let fetched = self.run(url, chosen_by, move || agent.run(request)).await;
+        let fetched = self.run(url, chosen_by, request).await;
         let fetched = fetched.map_err(|unanswered| unanswered.why)?;
         match fetched.status {
             StatusCode::OK => Ok(fetched),
@@ -203,16 +207,10 @@ impl Fetcher {
         chosen_by: ChosenBy,
     ) -> Result<Fetched, Unanswered> {
         let url = request.uri().to_string();
-        let agent = self.agent(&url, chosen_by).map_err(Unanswered::new)?;
+        self.check(&url).map_err(Unanswered::new)?;
         let json = header::HeaderValue::from_static("application/json");
         request.headers_mut().insert(header::ACCEPT, json);
-        self.run(&url, chosen_by, move || agent.run(request)).await
-    }
-
-    /// Returns the agent for the URL, if a request to it is allowed.
-    fn agent(&self, url: &str, chosen_by: ChosenBy) -> Result<ureq::Agent, String> {
-        self.check(url)?;
-        Ok(self.agents[chosen_by as usize].clone())
+        self.run(&url, chosen_by, request).await
     }
 
     /// Checks that this server may send requests, or people, to the URL.
@@ -223,12 +221,30 @@ impl Fetcher {
         self.settings.check(url)
     }
 
-    async fn run(
+    /// Sends a request that may be sent.
+    async fn run<B: AsSendBody + Send + 'static>(
         &self,
         url: &str,
         chosen_by: ChosenBy,
-        ask: impl FnOnce() -> Result<axum::http::Response<ureq::Body>, ureq::Error> + Send + 'static,
+        mut request: Request<B>,
     ) -> Result<Fetched, Unanswered> {
+        let span = Span::outgoing(request.method().as_str(), url);
+        span.forward(request.headers_mut());
+        let fetched = self.answer(url, chosen_by, request).await;
+        match &fetched {
+            Ok(fetched) => span.answer(fetched.status),
+            Err(_) => span.fail("connection", true),
+        }
+        fetched
+    }
+
+    async fn answer<B: AsSendBody + Send + 'static>(
+        &self,
+        url: &str,
+        chosen_by: ChosenBy,
+        request: Request<B>,
+    ) -> Result<Fetched, Unanswered> {
+        let agent = self.agents[chosen_by as usize].clone();
         let timeout = self.settings.timeout;
         let waiting =
             tokio::time::timeout(timeout, self.rooms[chosen_by as usize].clone().acquire_owned());
@@ -238,7 +254,7 @@ impl Fetcher {
         };
         let asked = spawn_blocking(move || {
             let _room = room;
-            let (parts, mut body) = ask()?.into_parts();
+            let (parts, mut body) = agent.run(request)?.into_parts();
             let retry_after = match RetryAfter::of(&parts.headers) {
                 Some(RetryAfter::Wait(wait)) => wait.to_std().ok(),
                 _ => None,

@@ -70,6 +70,10 @@ families! {
     Gauge "cp_webhook_pending" [] "Deliveries of webhooks that wait for an attempt.";
     Gauge "cp_webhook_lag_seconds" []
         "How long the oldest attempt has been due that no replica has begun. 0 is normal.";
+    Counter "cp_trace_spans_sent_total" []
+        "Spans that the collector of traces accepted.";
+    Counter "cp_trace_spans_lost_total" ["reason"]
+        "Spans that the collector of traces did not get, by the reason.";
     Counter "cp_job_runs_total" ["job"] "Runs of a periodic job.";
     Counter "cp_job_failures_total" ["job"] "Runs of a periodic job that failed.";
     Gauge "cp_build_info" ["version", "database"] "The version of this server and its database. Always 1.";
@@ -115,6 +119,10 @@ pub const JOBS: [&str; 12] = [
     "webhooks",
 ];
 
+/// The reasons for which spans are lost: too many waited for the collector, it refused them, or the
+/// process ended before they were sent.
+pub const LOST: [&str; 3] = ["full", "refused", "unsent"];
+
 /// The counter of the CPU time, which the recorder of the other metrics does not have.
 pub(super) const CPU: &str = "process_cpu_seconds_total";
 
@@ -135,5 +143,8 @@ pub(super) fn describe() {
     }
     for kind in LIMITS {
         metrics::counter!("cp_refused_by_limit_total", "kind" => kind).increment(0);
+    }
+    for reason in LOST {
+        metrics::counter!("cp_trace_spans_lost_total", "reason" => reason).increment(0);
     }
 }

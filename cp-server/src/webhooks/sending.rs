@@ -24,6 +24,7 @@ use crate::kernel::app::{App, Part};
 use crate::kernel::counts;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::outbound::posting::DeliveryError;
+use crate::kernel::traces::{Span, Tracing};
 
 /// The maximum delay until an event of another replica, or a retry, is noticed.
 const AT_THE_LATEST: Duration = Duration::from_millis(200);
@@ -220,7 +221,12 @@ async fn start(
 
 /// Makes one attempt.
 async fn attempt(app: App, delivery: Claimed, parcel: Parcel) -> Attempted {
-    let outcome = parcel.send(&app).await;
+    let span = Span::own("webhooks.deliver");
+    span.set("cp.event.id", delivery.event_id.to_string());
+    let outcome = parcel.send(&app).within(span.clone()).await;
+    if let Some(error) = outcome.error {
+        span.fail(error.as_str(), true);
+    }
     let result = outcome.error.map_or("delivered", DeliveryError::as_str);
     metrics::counter!("cp_webhook_attempts_total", "outcome" => result).increment(1);
     Attempted { delivery, outcome }

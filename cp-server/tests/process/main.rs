@@ -37,5 +37,7 @@ mod seats;
 mod secrets;
 mod server;
 mod tls;
+#[cfg(feature = "otlp")]
+mod traces;
 mod verbs;
 mod warnings;

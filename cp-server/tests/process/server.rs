@@ -57,8 +57,10 @@ impl Server {
             let (said, sender) = (said.clone(), sender.clone());
             std::thread::spawn(move || {
                 for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    // A line of text, or of JSON.
                     let address = line.split("address=").nth(1);
-                    let address = address.and_then(|text| text.split(' ').next());
+                    let address = address.or_else(|| line.split("\"address\":\"").nth(1));
+                    let address = address.and_then(|text| text.split([' ', '"']).next());
                     let address = address.map(|text| text.parse().unwrap());
                     // First what was said: who learns the address may look at it at once.
                     said.lock().unwrap().push_str(&(line + "\n"));

@@ -8,7 +8,7 @@ use clap::{Arg, Args, Command};
 use cp_contracts::ProblemCode;
 use cp_server::config::Config;
 use cp_server::events::types::of_table;
-use cp_server::telemetry::families::{FAMILIES, JOBS, LIMITS};
+use cp_server::telemetry::families::{FAMILIES, JOBS, LIMITS, LOST};
 
 use super::{is_current, root};
 
@@ -32,7 +32,7 @@ See [production.md](production.md) for the settings that a new installation need
 ";
 
 /// The sections of the page, each with the beginnings of its variables; the first match decides.
-const SECTIONS: [(&str, &[&str]); 8] = [
+const SECTIONS: [(&str, &[&str]); 9] = [
     ("Address and database", &["CP_LISTEN", "CP_BASE_URL", "CP_DATABASE_"]),
     ("Secrets", &["CP_BOOTSTRAP_", "CP_KEYS_DIR", "CP_KEY_ENCRYPTION_"]),
     ("Signing keys", &["CP_SIGNING_", "CP_KEY_ROTATION", "CP_JWKS_"]),
@@ -43,6 +43,7 @@ const SECTIONS: [(&str, &[&str]); 8] = [
     ("Retention", &["CP_AUDIT_", "CP_DELETION_"]),
     ("Logins", &["CP_IDENTITY_", "CP_OIDC_", "CP_SESSION_", "ZITADEL_"]),
     ("Logs", &["CP_LOG"]),
+    ("Traces", &["OTEL_"]),
     ("Network and rate limits", &["CP_"]),
 ];
 
@@ -214,7 +215,7 @@ fn metrics_table() -> String {
         let _ = writeln!(table, "| `{name}` | {kind} | {} | {} |", labels.join(", "), family.help);
     }
     table.push_str("\n| label | values |\n| --- | --- |\n");
-    for (label, values) in [("kind", &LIMITS[..]), ("job", &JOBS[..])] {
+    for (label, values) in [("kind", &LIMITS[..]), ("reason", &LOST), ("job", &JOBS)] {
         let _ = writeln!(table, "| `{label}` | `{}` |", values.join("`, `"));
     }
     table

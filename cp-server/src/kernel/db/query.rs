@@ -16,6 +16,7 @@ use crate::kernel::db::drivers::{
 use crate::kernel::db::record::Record;
 use crate::kernel::db::values::{Row, Value};
 use crate::kernel::db::{Conn, Statements};
+use crate::kernel::traces::{Span, Tracing};
 
 /// A statement under construction.
 pub struct Query<'c> {
@@ -125,36 +126,45 @@ impl<'c> Query<'c> {
     /// Executes the statement. Returns the number of affected rows.
     pub async fn exec(self) -> sqlx::Result<u64> {
         let (conn, text, args) = self.ready()?;
-        match driver(conn, args).await? {
-            Driver::Direct(reader, args) => reader.execute(text.as_str(), &args.0),
-            Driver::Sqlite(conn, args) => lite_exec(conn, text, args, Statements::Named).await,
-            Driver::Postgres(conn, args, names) => pg_exec(conn, text, args, names).await,
-        }
+        let span = conn.span(text.as_str());
+        let work = async {
+            match driver(conn, args).await? {
+                Driver::Direct(reader, args) => reader.execute(text.as_str(), &args.0),
+                Driver::Sqlite(conn, args) => lite_exec(conn, text, args, Statements::Named).await,
+                Driver::Postgres(conn, args, names) => pg_exec(conn, text, args, names).await,
+            }
+        };
+        work.recorded(span).await
     }
 
     // Not generic: compiled once, and the only place that calls a driver for rows.
     async fn run(self, most: usize) -> sqlx::Result<Found> {
         let (conn, text, args) = self.ready()?;
-        Ok(match driver(conn, args).await? {
-            Driver::Direct(reader, args) => {
-                let most = Most { rows: most, bytes: usize::MAX };
-                Found::Sqlite(reader.rows(text.as_str(), &args.0, most)?.0)
-            }
-            Driver::Sqlite(conn, args) => {
-                let rows = lite_rows(conn, text, args, Statements::Named, most).await?;
-                let read = DirectRow::reader();
-                Found::Sqlite(rows.iter().map(read).collect::<sqlx::Result<_>>()?)
-            }
-            Driver::Postgres(conn, args, names) => {
-                Found::Postgres(pg_rows(conn, text, args, names, most).await?)
-            }
-        })
+        let span = conn.span(text.as_str());
+        let work = async {
+            Ok::<_, sqlx::Error>(match driver(conn, args).await? {
+                Driver::Direct(reader, args) => {
+                    let most = Most { rows: most, bytes: usize::MAX };
+                    Found::Sqlite(reader.rows(text.as_str(), &args.0, most)?.0)
+                }
+                Driver::Sqlite(conn, args) => {
+                    let rows = lite_rows(conn, text, args, Statements::Named, most).await?;
+                    let read = DirectRow::reader();
+                    Found::Sqlite(rows.iter().map(read).collect::<sqlx::Result<_>>()?)
+                }
+                Driver::Postgres(conn, args, names) => {
+                    Found::Postgres(pg_rows(conn, text, args, names, most).await?)
+                }
+            })
+        };
+        work.recorded(span).await
     }
 
     /// Streams the rows: they are never in memory together.
     async fn stream<T: Row + 'c>(self) -> sqlx::Result<BoxStream<'c, sqlx::Result<T>>> {
         let (conn, text, args) = self.ready()?;
-        Ok(match driver(conn, args).await? {
+        let span = conn.span(text.as_str());
+        let rows = match driver(conn, args).recorded(span.clone()).await? {
             Driver::Direct(reader, args) => {
                 direct_stream(reader, &text, &args)?.map(|row| T::from_row(&row?)).boxed()
             }
@@ -167,13 +177,15 @@ impl<'c> Query<'c> {
             Driver::Postgres(conn, args, names) => {
                 pg_stream(conn, text, args, names).map(|row| T::from_row(&row?)).boxed()
             }
-        })
+        };
+        Ok(kept_until_the_end(rows, span))
     }
 
     /// Does the same, and returns the approximate size of each row in bytes.
     async fn weighed<T: Row + 'c>(self) -> sqlx::Result<BoxStream<'c, sqlx::Result<(usize, T)>>> {
         let (conn, text, args) = self.ready()?;
-        Ok(match driver(conn, args).await? {
+        let span = conn.span(text.as_str());
+        let rows = match driver(conn, args).recorded(span.clone()).await? {
             Driver::Direct(reader, args) => direct_stream(reader, &text, &args)?
                 .map(|row| row.and_then(|row| Ok((row.weight(), T::from_row(&row)?))))
                 .boxed(),
@@ -189,7 +201,8 @@ impl<'c> Query<'c> {
             Driver::Postgres(conn, args, names) => pg_stream(conn, text, args, names)
                 .map(|row| row.and_then(|row| Ok((pg_weight(&row), T::from_row(&row)?))))
                 .boxed(),
-        })
+        };
+        Ok(kept_until_the_end(rows, span))
     }
 
     fn ready(self) -> sqlx::Result<(&'c mut Conn, Text, Args)> {
@@ -205,6 +218,18 @@ impl<'c> Query<'c> {
         }
         Ok((self.conn, self.text, self.args))
     }
+}
+
+/// Ends the span with the stream.
+fn kept_until_the_end<'c, T: 'c>(rows: BoxStream<'c, T>, span: Span) -> BoxStream<'c, T> {
+    if !span.is_recorded() {
+        return rows;
+    }
+    let row = move |row| {
+        let _ = &span;
+        row
+    };
+    rows.map(row).boxed()
 }
 
 impl Found {
@@ -288,6 +313,11 @@ impl<'c, R: Row> Rows<'c, R> {
 }
 
 impl Conn {
+    /// Begins the span of a statement, if the running work has a trace.
+    pub(super) fn span(&self, text: &str) -> Span {
+        Span::statement(if self.is_sqlite() { "sqlite" } else { "postgresql" }, text)
+    }
+
     pub fn q(&mut self, sql: &'static str) -> Query<'_> {
         Query::new(self, Text::Static(sql))
     }

@@ -3,6 +3,7 @@
 use sqlx::{Executor, raw_sql};
 
 use super::Conn;
+use crate::kernel::traces::Tracing;
 
 impl Conn {
     /// Marks the state to which [`Self::undo_part`] returns.
@@ -23,6 +24,11 @@ impl Conn {
 
     /// Runs statements without parameters and rows.
     pub(super) async fn raw(&mut self, sql: &'static str) -> sqlx::Result<()> {
+        let span = self.span(sql);
+        self.run_raw(sql).recorded(span).await
+    }
+
+    async fn run_raw(&mut self, sql: &'static str) -> sqlx::Result<()> {
         self.connect().await?;
         match self {
             Self::Idle(..) | Self::Shared(_) => Err(sqlx::Error::PoolClosed),

@@ -43,6 +43,7 @@ use crate::kernel::http::reading::{Reader, Readers, Reading};
 use crate::kernel::http::turns::{Turn, Turns};
 use crate::kernel::journal::draft::AuditDraft;
 use crate::kernel::journal::record::record;
+use crate::kernel::traces::{Span, Tracing};
 
 /// The maximum number of attempts of an operation when other requests are faster.
 const ATTEMPTS: u32 = 5;
@@ -56,7 +57,7 @@ pub(in crate::kernel) async fn serve<A: Args, R: Output>(
     request: Request,
 ) -> Result<Response> {
     let (mut parts, body) = request.into_parts();
-    let caller = admission::enter(&app, &parts, &line).await?;
+    let caller = admission::enter(&app, &parts, &line).step("authenticate").await?;
     if line.keyed {
         parts.extensions.insert(BodyAttempt::default());
     }
@@ -69,9 +70,11 @@ pub(in crate::kernel) async fn serve<A: Args, R: Output>(
         // may perform it.
         Ok(owner.or_else(|| caller.widest_scope(line.permission).ok()?.organization()))
     };
-    admission::charge(&app, &caller, &parts, &line, named).await?;
-    let body =
-        if line.reads() { Bytes::new() } else { read_body(&parts, body, line.body_limit).await? };
+    admission::charge(&app, &caller, &parts, &line, named).step("charge").await?;
+    let body = match line.reads() {
+        true => Bytes::new(),
+        false => read_body(&parts, body, line.body_limit).step("read body").await?,
+    };
     admission::enter_by_body(&app, &parts, &line, &body)?;
     let body = match parts.uri.query() {
         Some(query) if !line.in_query() => json::with_query(body, query)?,
@@ -139,12 +142,12 @@ impl Admitted {
             (false, true) => (app.db.read(), client),
             (false, false) => {
                 let begin = app.db.begin_for(caller.share());
-                (client.begins(begin).await?, Client::that_stays())
+                (client.begins(begin).step("begin").await?, Client::that_stays())
             }
         };
 
         let place: A::PathTarget = place_of(parts).await?;
-        let at = place.authorize(caller, &mut tx, line.permission).await?;
+        let at = place.authorize(caller, &mut tx, line.permission).step("authorize").await?;
         if line.throughout
             && let Some(organization) = at.organization()
         {
@@ -153,7 +156,7 @@ impl Admitted {
 
         let once = Once::of(parts, caller, body)?;
         if let Some(once) = &once
-            && let Some(answer) = once.find(app, &mut tx, now).await?
+            && let Some(answer) = once.find(app, &mut tx, now).step("find answer").await?
         {
             let mut response =
                 answer.render(app.settings.base_path(), &parts.method, &parts.headers);
@@ -165,7 +168,8 @@ impl Admitted {
 
         let mut audit = AuditDraft::default();
         if let Some(reader) = reader_before::<R>(line, readers) {
-            let (conn, before) = reader(Reading { app, caller, parts, tx, now }).await;
+            let reading = reader(Reading { app, caller, parts, tx, now });
+            let (conn, before) = reading.within(Span::step("read before")).await;
             tx = conn;
             let before = match before {
                 // The thing does not exist yet: this request creates it.
@@ -199,7 +203,10 @@ impl Admitted {
             is_committed: false,
             is_rehearsal: false,
         };
-        let answer = op.run(&mut cx, args).await.map_err(|error| error.of(&line.method))?;
+        let span = Span::step("run");
+        span.set("cp.operation", line.name);
+        let answer = op.run(&mut cx, args).recorded(span).await;
+        let answer = answer.map_err(|error| error.of(&line.method))?;
         let answer = answer.answer(line.audited && cx.tx.writes())?;
 
         // Other lines cannot omit their event.
@@ -208,26 +215,29 @@ impl Admitted {
             let target = answer.made.clone().unwrap_or(target);
             if line.audited && !omits_event {
                 cx.audit.after = cx.audit.after.take().or_else(|| answer.after.clone());
-                record(&mut cx, line.name, at.organization(), target).await?;
+                record(&mut cx, line.name, at.organization(), target).step("audit").await?;
             }
             if let Some(once) = &once {
-                once.keep(&cx.app, &mut cx.tx, now, &answer).await?;
+                once.keep(&cx.app, &mut cx.tx, now, &answer).step("keep answer").await?;
             }
         } else if let Some(once) = once.as_ref().filter(|_| cx.is_committed) {
             let mut tx = cx.app.db.begin_for(cx.caller.share()).await?;
-            once.keep(&cx.app, &mut tx, now, &answer).await?;
-            tx.commit().await?;
+            once.keep(&cx.app, &mut tx, now, &answer).step("keep answer").await?;
+            tx.commit().step("commit").await?;
         } else if !line.reads() && line.audited && !omits_event && !cx.is_committed {
             return Err(Error::internal(anyhow::anyhow!("{} did not begin its write", line.name)));
         }
+        // The end of a read is no commit.
+        let span = if cx.tx.writes() { Span::step("commit") } else { Span::default() };
         if cx.tx.writes() && line.audited && !omits_event {
-            cx.app.commit(cx.tx, line.effect, at.organization()).await?;
+            cx.app.commit(cx.tx, line.effect, at.organization()).recorded(span).await?;
         } else {
-            cx.tx.commit().await?;
+            cx.tx.commit().recorded(span).await?;
         }
         cx.counts.committed();
         let base_path = cx.app.settings.base_path();
-        Ok(answer.render(base_path, &cx.parts.method, &cx.parts.headers))
+        let render = || answer.render(base_path, &cx.parts.method, &cx.parts.headers);
+        Ok(Span::step("render").run(render))
     }
 }
 

@@ -35,6 +35,7 @@ use crate::kernel::db::shared::SharedConn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::line::Line;
 use crate::kernel::text::path_segment;
+use crate::kernel::traces::{Span, Tracing};
 
 /// The largest answer that a page reads, in bytes.
 const ANSWER: usize = 16 * 1024 * 1024;
@@ -252,7 +253,7 @@ impl InProcess {
     }
 
     async fn answer(&self, request: Request<Body>) -> Result<(axum::http::response::Parts, Bytes)> {
-        let answer = self.api.router.clone().oneshot(request).await;
+        let answer = self.api.router.clone().oneshot(request).within(Span::step("call")).await;
         let mut answer = answer.unwrap_or_else(|never| match never {});
         if let Some(refusal) = refusal(&mut answer) {
             return Err(refusal);

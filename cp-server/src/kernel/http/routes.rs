@@ -25,6 +25,7 @@ use crate::kernel::http::endpoint::{read_again, serve};
 use crate::kernel::http::line::{Line, Shapes};
 use crate::kernel::http::operation::{Args, Op};
 use crate::kernel::http::reading::{Reader, Readers};
+use crate::kernel::traces::{Span, Tracing};
 
 /// Declares a slice's lines: `pub fn routes(&mut Routes)`, and after `declares` its tables. The doc
 /// comment of the slice describes the resource; one file of a slice has it.
@@ -345,7 +346,8 @@ impl Adding<'_> {
             async move {
                 let (parts, body) = request.into_parts();
                 let answer = async {
-                    let caller = admission::enter(&app, &parts, &shared).await?;
+                    let caller =
+                        admission::enter(&app, &parts, &shared).step("authenticate").await?;
                     let scope = match permission {
                         Permission::PUBLIC => Scope::Platform,
                         _ if is_of_platform => {
@@ -355,10 +357,13 @@ impl Adding<'_> {
                         _ => caller.widest_scope(permission)?,
                     };
                     let named = async || Ok(scope.organization());
-                    admission::charge(&app, &caller, &parts, &shared, named).await?;
+                    admission::charge(&app, &caller, &parts, &shared, named).step("charge").await?;
                     let deadline = Deadline::of(&parts);
                     // On the heap: the future of every request of the router would be as large.
-                    let answer = Box::pin(op(Raw { app, caller, scope, parts, body }));
+                    let span = Span::step("run");
+                    span.set("cp.operation", shared.name);
+                    let answer = op(Raw { app, caller, scope, parts, body }).recorded(span);
+                    let answer = Box::pin(answer);
                     if shared.completes() {
                         to_the_end(deadline.bounds(answer)).await
                     } else {

@@ -25,6 +25,7 @@ use url::{Host, Url};
 
 use super::proxies::Proxy;
 use super::{ChosenBy, FetchSettings, RetryAfter};
+use crate::kernel::traces::{Span, Tracing};
 
 /// The time for the whole message, until the status of the answer.
 pub const PATIENCE: Duration = Duration::from_secs(15);
@@ -141,7 +142,18 @@ impl Poster {
     }
 
     /// Sends a message and returns the answer with any status.
-    pub async fn post(&self, message: Message) -> Result<Receipt, DeliveryError> {
+    pub async fn post(&self, mut message: Message) -> Result<Receipt, DeliveryError> {
+        let span = Span::outgoing("POST", &message.url);
+        span.forward(&mut message.headers);
+        let answered = self.answer(message).within(span.clone()).await;
+        match &answered {
+            Ok(receipt) => span.answer(receipt.status),
+            Err(error) => span.fail(error.as_str(), true),
+        }
+        answered
+    }
+
+    async fn answer(&self, message: Message) -> Result<Receipt, DeliveryError> {
         let end = Instant::now() + PATIENCE;
         self.check(&message.url, message.chosen_by).map_err(|_| DeliveryError::RefusedAddress)?;
         let url = Url::parse(&message.url).map_err(|_| DeliveryError::RefusedAddress)?;

@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 use crate::kernel::app::Part;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::secret::sha256;
+use crate::kernel::traces::Tracing;
 
 /// Signs with one key: a key in memory, or a key at a signing service.
 pub trait Signer: Send + Sync {
@@ -209,7 +210,8 @@ impl SignerPool {
                 return Err(Error::internal(anyhow::anyhow!("the signing threads have ended")));
             }
         }
-        result.await.map_err(Error::internal)?
+        let signed = async { result.await.map_err(Error::internal)? };
+        signed.step("sign").await
     }
 }
 
