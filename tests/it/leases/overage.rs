@@ -71,15 +71,18 @@ async fn changed_cap_decides_at_once_which_leases_are_overage(world: World) {
 
 #[on_both]
 async fn lowered_cap_counts_in_the_hours_and_announces_no_seat_that_was_within_it(world: World) {
-    let pool = |cap: i64| json!({"seats": {"cap": cap, "overage": "report"}});
+    let pool = |cap: i64| {
+        let own = json!({"kind": "floating", "cap": cap, "overage": "report", "ttl_seconds": null});
+        json!({"render": own})
+    };
     with_pools(&world, pool(5)).await;
     for id in ["a", "b", "c", "d"] {
-        claim(&world, &world.root(), "seats", id).await.expect(201);
+        claim(&world, &world.root(), "render", id).await.expect(201);
     }
     with_pools(&world, pool(3)).await;
     world.pass(TimeDelta::minutes(1));
     let peak = async || {
-        let rows = world.get(format!("{}/usage", leases(&world))).await.expect(200);
+        let rows = world.get(format!("{}/usage?pool=render", leases(&world))).await.expect(200);
         let rows = rows["items"].as_array().unwrap().iter();
         rows.map(|row| row["overage_peak"].as_i64().unwrap()).max()
     };
@@ -88,7 +91,7 @@ async fn lowered_cap_counts_in_the_hours_and_announces_no_seat_that_was_within_i
     hours::compute(&world.app).await.unwrap();
     assert_eq!(peak().await, Some(1));
     // A heartbeat is no claim.
-    let lease = claim(&world, &world.root(), "seats", "d").await.expect(200);
+    let lease = claim(&world, &world.root(), "render", "d").await.expect(200);
     world.put(format!("/leases/{}", lease["id"].as_str().unwrap()), json!({})).await.expect(200);
     let stored = "SELECT COUNT(*) FROM lease_seats WHERE overage";
     assert_eq!(world.value::<i64>(stored).await, 0);
