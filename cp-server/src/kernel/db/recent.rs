@@ -3,8 +3,8 @@
 //! # Design
 //! Each read begins with the owner of its row, which seldom changes. So an owner is looked up once a second.
 //! What was found is valid as long as the rights of callers are: a change on this replica that may matter
-//! ends it at once, and one on another replica is visible a second later. Changes never use it: they look
-//! up the owner in their own transaction.
+//! ends it at once, and one on another replica is visible a second later. Transactions that write never use
+//! it.
 
 use std::any::Any;
 use std::fmt::Display;

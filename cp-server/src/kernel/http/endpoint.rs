@@ -137,10 +137,9 @@ impl Admitted {
         let mark = app.db.durability_mark();
         // Until the end of the transaction.
         let _turn = self.turn::<A>().await?;
-        let (mut tx, client) = match (line.reads(), line.own_transaction) {
-            (true, _) => (in_process::connection(app, parts).await, client),
-            (false, true) => (app.db.read(), client),
-            (false, false) => {
+        let (mut tx, client) = match line.reads() || line.own_transaction {
+            true => (in_process::connection(app, parts).await, client),
+            false => {
                 let begin = app.db.begin_for(caller.share());
                 (client.begins(begin).step("begin").await?, Client::that_stays())
             }
