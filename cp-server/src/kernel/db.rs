@@ -31,7 +31,6 @@ pub mod wal;
 pub(super) mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -49,7 +48,7 @@ pub(crate) use self::postgres::connect_postgres;
 use self::postgres::{PATIENCE, Reading};
 pub use self::postgres::{PgDatabase, Statements, postgres_hosts};
 pub use self::queue::{Growth, Share};
-use self::recent::Recent;
+use self::recent::SeenRecent;
 use self::writer::{Turn, Writer};
 
 /// The part of a log filter that suppresses the driver's lines with whole statements, and
@@ -307,7 +306,7 @@ impl PoolState {
 /// A connection, or the transaction that runs on it.
 pub enum Conn {
     /// Not connected yet, with what recent reads found.
-    Idle(Db, Option<Arc<Recent>>),
+    Idle(Db, Option<SeenRecent>),
     Sqlite(Reader),
     /// A transaction that reads.
     SqliteRead(Reader),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use super::found::Found;
-use super::recent::{Finding, Recent};
+use super::recent::{Finding, SeenRecent};
 use super::{Conn, Db};
 
 /// A connection that reads one state of the database, for several reads in turn.
@@ -30,8 +30,8 @@ impl SharedConn {
 
 impl Db {
     /// Returns a connection for reading, whose first statements may be answered by recent ones.
-    pub(in crate::kernel) fn read_after(&self, recent: &Arc<Recent>) -> Conn {
-        Conn::Idle(self.clone(), Some(recent.clone()))
+    pub(in crate::kernel) fn read_after(&self, recent: SeenRecent) -> Conn {
+        Conn::Idle(self.clone(), Some(recent))
     }
 }
 

@@ -138,7 +138,7 @@ impl Admitted {
         // Until the end of the transaction.
         let _turn = self.turn::<A>().await?;
         let (mut tx, client) = match line.reads() || line.own_transaction {
-            true => (in_process::connection(app, parts).await, client),
+            true => (in_process::connection(app, caller, parts).await, client),
             false => {
                 let begin = app.db.begin_for(caller.share());
                 (client.begins(begin).step("begin").await?, Client::that_stays())

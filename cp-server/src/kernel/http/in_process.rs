@@ -70,10 +70,13 @@ impl Api {
 }
 
 /// Returns the connection of a read: the page's, or one of its own.
-pub(in crate::kernel) async fn connection(app: &App, parts: &Parts) -> Conn {
+pub(in crate::kernel) async fn connection(app: &App, caller: &Caller, parts: &Parts) -> Conn {
     match parts.extensions.get::<SharedConn>() {
         Some(conn) => conn.turn().await,
-        None => app.db.read_after(&app.recent),
+        None => {
+            let own = (!caller.is_of_platform()).then(|| caller.organizations());
+            app.db.read_after(app.recent.seen_by(own.map(Vec::from_iter)))
+        }
     }
 }
 
