@@ -175,6 +175,25 @@ async fn token_is_replaced_after_two_thirds_of_its_life(world: World) {
     assert!(check_in_as_before(&world).await["bundle"].is_object());
 }
 
+/// Follows the check-ins of several tokens, each a second early: data planes count in full seconds.
+#[on_both]
+async fn token_of_an_hour_is_renewed_with_a_quarter_of_its_life_left(world: World) {
+    world.patch(license(&world), json!({"token_ttl_seconds": 3600})).await.expect(200);
+    let mut answer = check_in(&world, json!({})).await;
+    for _ in 0..12 {
+        let bundle = answer["bundle"].clone();
+        assert_eq!(life(&bundle), 3600);
+        answer["bundle"] = Value::Null;
+        while answer["bundle"].is_null() {
+            let wait = instant(&answer["next_check_in_at"]) - instant(&answer["server_time"]);
+            world.pass(wait - TimeDelta::seconds(1));
+            answer = check_in(&world, json!({"jti": bundle["jti"]})).await;
+        }
+        let left = instant(&bundle["expires_at"]) - instant(&answer["server_time"]);
+        assert!((900..=1200).contains(&left.num_seconds()), "{left}, {}", bundle["jti"]);
+    }
+}
+
 #[on_both]
 async fn request_decides_whether_it_wants_a_token(world: World) {
     let nothing = check_in(&world, json!({"want": "nothing"})).await;

@@ -19,6 +19,9 @@ use crate::licensing::token_ttl::TtlLevels;
 pub(super) const PACE: TimeDelta = TimeDelta::seconds(60);
 /// The longest time between two check-ins, before it is spread.
 const LONGEST: TimeDelta = TimeDelta::hours(12);
+/// The time after which a check-in follows the instant at which a token is due, at least. Data planes count
+/// in full seconds, and may be early.
+const MARGIN: TimeDelta = TimeDelta::seconds(5);
 
 /// A license of the deployment, with its newest bundle.
 #[derive(Debug, sqlx::FromRow)]
@@ -106,16 +109,37 @@ pub(super) fn next_check_in(now: DateTime<Utc>, life: TimeDelta, by: Uuid) -> Da
     now + TimeDelta::milliseconds(third.num_milliseconds() * (1280 + spread) / 1280)
 }
 
+/// Returns the instant of the next check-in of a token that is renewed from `due` on. A check-in shortly
+/// before `due` would sign nothing, and the one after it could be almost at the token's end. So a
+/// check-in that would be up to a quarter of the interval before `due`, or later, moves to the
+/// tenth of an interval after it.
+fn next_or_due(
+    now: DateTime<Utc>,
+    life: TimeDelta,
+    by: Uuid,
+    due: Option<DateTime<Utc>>,
+) -> DateTime<Utc> {
+    let next = next_check_in(now, life, by);
+    let interval = interval(life);
+    match due.filter(|due| now < *due && *due <= next + interval / 4) {
+        Some(due) => due + MARGIN + interval * i32::from(by.as_bytes()[15]) / 2560,
+        None => next,
+    }
+}
+
 impl State {
     /// Returns whether the data plane with this token needs a new one.
     pub(super) fn is_due(&self, named: Option<BundleId>, now: DateTime<Utc>) -> bool {
         let is_newest = named.is_some() && named == self.jti;
         let is_revoked = self.bundle_status == Some(BundleStatus::Revoked);
         let is_changed = self.license_revision != Some(self.revision);
-        let two_thirds =
-            self.issued_at.zip(self.expires_at).map(|(from, to)| from + (to - from) * 2 / 3);
-        let is_over = two_thirds.is_none_or(|at| at <= now);
+        let is_over = self.due().is_none_or(|at| at <= now);
         !is_newest || is_revoked || is_changed || is_over || self.is_of_the_future(now)
+    }
+
+    /// Returns the instant after two thirds of the newest token's life.
+    fn due(&self) -> Option<DateTime<Utc>> {
+        self.issued_at.zip(self.expires_at).map(|(from, to)| from + (to - from) * 2 / 3)
     }
 
     /// Returns whether the newest token was issued by a clock that was set back since: data planes would
@@ -140,7 +164,7 @@ impl State {
     /// Returns the instant of the next check-in, if the server signs nothing now.
     pub(super) fn next_check_in(&self, app: &App, now: DateTime<Utc>) -> DateTime<Utc> {
         let by = self.jti.map_or(self.license_id.0, |jti| jti.0);
-        next_check_in(now, self.life(app), by)
+        next_or_due(now, self.life(app), by, self.due())
     }
 
     /// Returns the life of the newest token, or that of the next one.
@@ -168,5 +192,36 @@ mod tests {
         assert_eq!([after(10_800, 0), after(10_800, 255)], [3240, 3957]);
         assert_eq!(after(30 * 86_400, 128), 12 * 3600);
         assert_eq!(after(1, 128), 60, "never at once");
+    }
+
+    /// Follows the check-ins of a token until one renews it, each this much early. Returns the life that
+    /// is left then, in thousandths, and the number of check-ins.
+    fn left_at_renewal(life: TimeDelta, last: u8, early: TimeDelta) -> (i64, u32) {
+        let issued_at = DateTime::from_timestamp(1_767_225_600, 0).unwrap();
+        let mut id = [0; 16];
+        id[15] = last;
+        let (by, due) = (Uuid::from_bytes(id), issued_at + life * 2 / 3);
+        let (mut now, mut check_ins) = (next_check_in(issued_at, life, by) - early, 1);
+        while now < due {
+            (now, check_ins) = (next_or_due(now, life, by, Some(due)) - early, check_ins + 1);
+        }
+        let left = (issued_at + life - now).num_milliseconds();
+        (left * 1000 / life.num_milliseconds(), check_ins)
+    }
+
+    #[test]
+    fn token_is_renewed_with_a_quarter_of_its_life_left() {
+        for hours in [1, 2, 12, 24, 30, 36, 37, 40, 60] {
+            for last in 0..=255 {
+                for early in [0, 1, 2] {
+                    let life = TimeDelta::hours(hours);
+                    let (left, check_ins) = left_at_renewal(life, last, TimeDelta::seconds(early));
+                    let case = format!("{hours} h, {last}, {early} s early");
+                    assert!((250..=334).contains(&left), "{case}: {left}");
+                    // One after each interval, and none shortly before the renewal.
+                    assert!(hours > 36 || check_ins == 2, "{case}: {check_ins}");
+                }
+            }
+        }
     }
 }
