@@ -85,7 +85,8 @@ pub struct Network {
     pub rate_credential: Limit,
 
     /// Requests of an organization's own people and tokens that act on it, including its
-    /// deployments. No plan changes this limit; callers of the platform are not counted.
+    /// deployments without their check-ins, heartbeats and whoami. No plan changes this limit;
+    /// callers of the platform are not counted.
     #[arg(long, env = "CP_RATE_ORGANIZATION", default_value = "600:200", value_parser = limit, global = true)]
     pub rate_organization: Limit,
 
@@ -101,7 +102,7 @@ pub struct Network {
     #[arg(long, env = "CP_RATE_TOKENS", default_value = "120:60", value_parser = limit, global = true)]
     pub rate_tokens: Limit,
 
-    /// Requests per license key: claims, heartbeats and validations.
+    /// Requests per license key: claims, heartbeats, releases and validations.
     #[arg(long, env = "CP_RATE_LICENSE_KEY", default_value = "120:60", value_parser = limit, global = true)]
     pub rate_license_key: Limit,
 }

@@ -121,7 +121,7 @@ async fn an_organization_has_its_own_rate_whatever_its_plan_says(world: World) {
     }
     for _ in 0..2 {
         acme.get("/me").await.expect(200);
-        data_plane.get("/users/whoami?provider=x&subject=y").await.refused(404, "identity_unknown");
+        data_plane.get("/me").await.expect(200);
     }
     acme.get(world.org("/projects")).await.expect(200);
     for client in [&acme, &data_plane] {
@@ -136,6 +136,33 @@ async fn an_organization_has_its_own_rate_whatever_its_plan_says(world: World) {
     root.get(world.org("")).await.expect(200);
     world.pass(TimeDelta::seconds(1));
     data_plane.get("/me").await.expect(200);
+}
+
+/// A running data plane sends a heartbeat for each lease: 4,000 a minute for 10,000 leases of 300 s.
+#[on_both]
+async fn heartbeats_of_a_deployment_leave_the_organizations_rate_to_its_people(world: World) {
+    let server = world.with_rate_limits().await;
+    let data_plane = server.clone().token(&world.acme.deployment_token).from("203.0.113.1");
+    let leases = format!("/licenses/{}/leases", world.acme.license);
+    let lease = data_plane.post(&leases, json!({"holder": {"id": "a"}})).await.expect(201);
+    let lease = format!("/leases/{}", lease["id"].as_str().unwrap());
+    for _ in 0..700 {
+        data_plane.put(&lease, json!({})).await.expect(200);
+    }
+    // Neither do its check-ins and its questions about users.
+    let deployment = format!("/deployments/{}/check-in", world.acme.deployment);
+    data_plane.post(deployment, json!({})).await.expect(200);
+    data_plane.get("/users/whoami?provider=x&subject=y").await.refused(404, "identity_unknown");
+    let acme = server.clone().token(&world.acme.token).from("203.0.113.2");
+    acme.get(world.org("/projects")).await.expect(200);
+    // The rate of the credential bounds them.
+    let (_, server) = world.with_settings(narrow()).await;
+    let data_plane = server.token(&world.acme.deployment_token).from("203.0.113.1");
+    for _ in 0..8 {
+        data_plane.put(&lease, json!({})).await.expect(200);
+    }
+    let problem = data_plane.put(&lease, json!({})).await.refused(429, "rate_limited");
+    assert_eq!(problem["metric"], "credential");
 }
 
 #[on_both]

@@ -17,6 +17,10 @@
 //! caller cannot see is charged to the caller's only organization, if it has just one. So no caller
 //! uses up a share from outside.
 //!
+//! A running data plane sends the requests of `machine` lines by itself, such as a heartbeat for each
+//! lease. With a deployment's token only the rate of the credential bounds them, so that they leave
+//! the organization's share to its people.
+//!
 //! A `keyed` line has its credential in the body, so admission follows the body. The same rules apply
 //! then.
 //!
@@ -214,6 +218,10 @@ pub(in crate::kernel) async fn charge(
     if !app.settings.rate_limits || caller.is_of_platform() || caller.is_narrowed || is_vouched {
         return Ok(());
     }
+    let is_deployment = matches!(caller.scope, Scope::Deployment { .. });
+    if is_deployment && line.machine {
+        return Ok(());
+    }
     let own = caller.organizations();
     let organization = match own.len() {
         // The path does not matter: the caller can act on no other organization.
@@ -225,7 +233,7 @@ pub(in crate::kernel) async fn charge(
         let error = refusal(parts, "organization", full);
         error.with("organization_id", organization.to_string())
     })?;
-    if !line.metered || matches!(caller.scope, Scope::Deployment { .. }) {
+    if !line.metered || is_deployment {
         return Ok(());
     }
     let Some(status) = app.admission.admit(app, organization).await? else { return Ok(()) };

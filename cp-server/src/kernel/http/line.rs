@@ -54,7 +54,8 @@ pub struct Line {
     pub strict: bool,
     /// Whether the credential is the member `key` of the body. Admission follows the body then.
     pub keyed: bool,
-    /// Whether only programs call the line: the console has no form for it.
+    /// Whether only programs call the line: the console has no form for it, and a deployment's token
+    /// is not charged to the rate of its organization.
     pub machine: bool,
     /// Whether requests count towards the plan's request quota.
     pub metered: bool,
