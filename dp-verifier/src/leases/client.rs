@@ -10,7 +10,7 @@ use ureq::http::Method;
 
 use super::claim::Claim;
 use super::error::LeaseError;
-use super::heartbeats::{Heartbeats, Pause};
+use super::heartbeats::Heartbeats;
 use super::lease_clock::LeaseClock;
 use super::schedule::{Job, Schedule};
 use super::tenure::{LeaseState, Tenure};
@@ -132,7 +132,7 @@ impl LeaseClient {
         let started = self.thread.get_or_init(|| {
             let (shared, clock) = (Arc::clone(&self.shared), Arc::clone(&self.clock));
             let api = Arc::clone(self.api.as_ref().map_err(String::clone)?);
-            let thread = Heartbeats { shared, api, clock, pause: Pause::default() };
+            let thread = Heartbeats::new(shared, api, clock);
             let spawned = thread::Builder::new()
                 .name("dp-verifier-leases".to_owned())
                 .spawn(move || thread.run());
@@ -187,8 +187,11 @@ impl Handle {
         };
         let token = lease.token.take();
         let has_ended = lease.state == Wire::Over;
-        if let Some(at) = self.tenure.renew(lease) {
-            self.client.clock.note(at);
+        // The last heartbeat of an ended lease may be an old one.
+        if let Some((at, not_before)) = self.tenure.renew(lease)
+            && !has_ended
+        {
+            self.client.clock.note_heartbeat(at, not_before);
         }
         if has_ended {
             self.lose();

@@ -4,6 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use cp_contracts::{Lease, LeaseState, ProblemCode};
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use ureq::http::Method;
 
 use super::lease_clock::LeaseClock;
 use super::schedule::{Job, Schedule};
-use super::tenure::{Tenure, names_license};
+use super::tenure::{Tenure, end_of, names_license};
 use crate::ErrorCode::{LeaseExpired, LeaseOver};
 use crate::fetch::{Api, ApiError, Refusal, Shared, State};
 
@@ -22,21 +23,34 @@ const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// seconds: after a conflict with another request, and otherwise.
 const RETRY: (i64, i64) = (5, 30);
 
+/// The bounds of the time after which a heartbeat is sent again of a lease that the server does not
+/// know, in seconds: a quarter of the time to its end.
+const UNKNOWN_RETRY: (i64, i64) = (30, 3_600);
+
+/// The time for which the thread repeats refused releases after the app has dropped the client.
+const LAST_RELEASES: Duration = Duration::from_secs(300);
+
 /// The time after which the thread looks at the clock again. A machine that was suspended did not
 /// count the time.
 const GLANCE: Duration = Duration::from_secs(30);
 
 /// The state of the thread.
 pub(super) struct Heartbeats<H> {
-    pub(super) shared: Arc<Shared<Schedule<H>>>,
-    pub(super) api: Arc<Api>,
-    pub(super) clock: Arc<LeaseClock>,
-    pub(super) pause: Pause,
+    shared: Arc<Shared<Schedule<H>>>,
+    api: Arc<Api>,
+    clock: Arc<LeaseClock>,
+    pause: Pause,
+    /// Whether a heartbeat comes before the next claim or release. They alternate, so that many claims
+    /// delay no heartbeat beyond the end of its lease.
+    owes_heartbeat: bool,
+    /// The time at which the thread ends despite refused releases, after the app has dropped the
+    /// client.
+    ends_at: Option<Instant>,
 }
 
 /// The time in which no heartbeat or release is sent, because a request failed.
 #[derive(Default)]
-pub(super) struct Pause {
+struct Pause {
     until: Option<Instant>,
     /// The end of the shorter time in which no new release is sent.
     rest_until: Option<Instant>,
@@ -48,16 +62,26 @@ pub(super) struct Pause {
 
 /// The next work of the thread.
 enum Task {
-    Release(Arc<Tenure>),
+    /// A release, and the number of its refusals.
+    Release(Arc<Tenure>, u32),
     Job(Job),
     Heartbeat(Arc<Tenure>),
 }
 
 impl<H> Heartbeats<H> {
+    pub(super) fn new(
+        shared: Arc<Shared<Schedule<H>>>,
+        api: Arc<Api>,
+        clock: Arc<LeaseClock>,
+    ) -> Self {
+        let pause = Pause::default();
+        Self { shared, api, clock, pause, owes_heartbeat: false, ends_at: None }
+    }
+
     pub(super) fn run(mut self) {
         while let Some(task) = self.next() {
             match task {
-                Task::Release(tenure) => self.release(tenure),
+                Task::Release(tenure, refusals) => self.release(tenure, refusals),
                 Task::Job(job) => job(),
                 Task::Heartbeat(tenure) => self.heartbeat(&tenure),
             }
@@ -88,20 +112,29 @@ impl<H> Heartbeats<H> {
                 true => self.pause.rest(),
                 false => paused,
             };
-            if (release_in.is_none() || state.is_over)
-                && let Some(tenure) = state.work.take_release(now)
-            {
-                return Some(Task::Release(tenure));
-            }
-            if state.is_over {
-                return None;
-            }
-            if let Some(job) = state.work.jobs.pop_front() {
-                return Some(Task::Job(job));
-            }
-            if paused.is_none()
+            let may_beat = paused.is_none() && !state.is_over;
+            if may_beat
+                && std::mem::take(&mut self.owes_heartbeat)
                 && let Some(tenure) = state.work.take_due(now)
             {
+                return Some(Task::Heartbeat(tenure));
+            }
+            if (release_in.is_none() || state.is_over)
+                && let Some((tenure, refusals)) = state.work.take_release(now)
+            {
+                self.owes_heartbeat = true;
+                return Some(Task::Release(tenure, refusals));
+            }
+            if state.is_over {
+                let left = self.left_for_releases(state.work.release_in())?;
+                state = shared.wait(state, Some(left));
+                continue;
+            }
+            if let Some(job) = state.work.jobs.pop_front() {
+                self.owes_heartbeat = true;
+                return Some(Task::Job(job));
+            }
+            if may_beat && let Some(tenure) = state.work.take_due(now) {
                 return Some(Task::Heartbeat(tenure));
             }
             if state.met < self.pause.heard {
@@ -111,6 +144,19 @@ impl<H> Heartbeats<H> {
             let wait = self.wait(&state, now, paused, release_in);
             state = shared.wait(state, Some(wait));
         }
+    }
+
+    /// Returns the time until the next release of a client that the app has dropped, or `None` when the
+    /// thread must end.
+    fn left_for_releases(&mut self, release_in: Option<Duration>) -> Option<Duration> {
+        let now = Instant::now();
+        let ends_at = match self.ends_at {
+            Some(at) => at,
+            None => *self.ends_at.insert(now.checked_add(LAST_RELEASES)?),
+        };
+        let left = ends_at.saturating_duration_since(now);
+        let release_in = release_in.filter(|_| !left.is_zero())?;
+        Some(release_in.clamp(Duration::from_millis(10), left.max(Duration::from_millis(10))))
     }
 
     /// Returns the time until there may be work.
@@ -128,7 +174,7 @@ impl<H> Heartbeats<H> {
         let end = state.work.first_end().map(until);
         let due = state.work.first_due().map(until);
         let due = due.map(|due| due.max(paused.unwrap_or_default()));
-        let release = release_in.filter(|_| !state.work.releases.is_empty());
+        let release = state.work.release_in().map(|time| time.max(release_in.unwrap_or_default()));
         let first = end.into_iter().chain(due).chain(release).min().unwrap_or(GLANCE);
         // A time in full seconds may be due a little later than it seems.
         first.clamp(Duration::from_millis(100), GLANCE)
@@ -140,8 +186,8 @@ impl<H> Heartbeats<H> {
         let answer = self.api.send::<Lease>(&Method::PUT, &path, &body);
         match answer {
             Ok(Some(lease)) if lease.id == tenure.id && lease.state != LeaseState::Over => {
-                if let Some(at) = tenure.renew(lease) {
-                    self.clock.note(at);
+                if let Some((at, not_before)) = tenure.renew(lease) {
+                    self.clock.note_heartbeat(at, not_before);
                 }
                 self.succeed();
                 self.shared.state().work.place(tenure.id, self.clock.now());
@@ -154,6 +200,25 @@ impl<H> Heartbeats<H> {
     }
 
     fn refused(&mut self, tenure: &Arc<Tenure>, refusal: Refusal) {
+        let now = self.clock.now();
+        if let Some(until) = borrowed_until(&refusal).filter(|until| until.timestamp() > now) {
+            tenure.note_borrowing(until);
+            self.succeed();
+            self.shared.state().work.place(tenure.id, now);
+            return;
+        }
+        // A server that was restored from a backup does not know the newest leases. It gives their seats
+        // to no other holder before a ttl has passed.
+        if *refusal.code() == ProblemCode::NotFound
+            && refusal.problem.field.is_none()
+            && let Some(end) = end_of(&tenure.lease())
+        {
+            tenure.fail();
+            let left = end.saturating_sub(now).checked_div(4).unwrap_or_default();
+            let due = now.saturating_add(left.clamp(UNKNOWN_RETRY.0, UNKNOWN_RETRY.1));
+            self.shared.state().work.retry_at(tenure.id, due);
+            return;
+        }
         match refusal.code() {
             ProblemCode::LeaseOver | ProblemCode::NotFound => self.lose(tenure, Some(refusal)),
             _ if names_license(&refusal) => self.lose(tenure, Some(refusal)),
@@ -168,7 +233,7 @@ impl<H> Heartbeats<H> {
                 let pause = refusal.retry_after.and_then(|time| i64::try_from(time.as_secs()).ok());
                 let is_conflict = *refusal.code() == ProblemCode::Conflict;
                 let retry = if is_conflict { RETRY.0 } else { RETRY.1 };
-                let due = self.clock.now().saturating_add(pause.unwrap_or(retry).max(1));
+                let due = now.saturating_add(pause.unwrap_or(retry).max(1));
                 self.shared.state().work.retry_at(tenure.id, due);
             }
         }
@@ -192,7 +257,7 @@ impl<H> Heartbeats<H> {
         (self.pause.until, self.pause.rest_until) = (None, None);
     }
 
-    fn release(&mut self, tenure: Arc<Tenure>) {
+    fn release(&mut self, tenure: Arc<Tenure>, refusals: u32) {
         let path = tenure.release_path();
         match self.api.send::<IgnoredAny>(&Method::DELETE, &path, &Value::Null) {
             Err(ApiError::Unreachable(_)) => {
@@ -200,9 +265,18 @@ impl<H> Heartbeats<H> {
                 let mut state = self.shared.state();
                 match state.is_over {
                     // The app is about to end. Leases end by themselves, too.
-                    true => state.work.releases.clear(),
+                    true => state.work.clear_releases(),
                     false => state.work.releases.push_front(tenure),
                 }
+            }
+            // A lease without an end keeps its seat until it is released.
+            Err(ApiError::Refused(refusal)) if is_temporary(&refusal) => {
+                if *refusal.code() != ProblemCode::Conflict {
+                    self.pause.begin(refusal.retry_after);
+                }
+                let pause = pause_after(refusals).max(refusal.retry_after.unwrap_or_default());
+                let refusals = refusals.saturating_add(1);
+                self.shared.state().work.release_after(pause, tenure, refusals);
             }
             // The seat is free, or this data plane cannot free it.
             _ => self.succeed(),
@@ -211,16 +285,14 @@ impl<H> Heartbeats<H> {
 }
 
 impl Pause {
-    /// Begins a pause: twice as long as the one before, less up to a quarter at random, so that data
-    /// planes do not return together.
+    /// Begins a pause.
     fn begin(&mut self, retry_after: Option<Duration>) {
-        let doubled = PAUSE.0.saturating_mul(2_u32.saturating_pow(self.failures.min(8)));
+        let retry_after = retry_after.unwrap_or_default().min(PAUSE.1);
+        let pause = pause_after(self.failures).max(retry_after);
         self.failures = self.failures.saturating_add(1);
-        let random = u32::try_from(RandomState::new().hash_one(0) & 0xff).unwrap_or_default();
-        let pause = doubled.min(PAUSE.1).mul_f64(1.0 - f64::from(random) / 1_024.0);
-        let pause = pause.max(retry_after.unwrap_or_default().min(PAUSE.1));
         let now = Instant::now();
-        (self.until, self.rest_until) = (now.checked_add(pause), now.checked_add(PAUSE.0));
+        self.until = now.checked_add(pause);
+        self.rest_until = now.checked_add(PAUSE.0.max(retry_after));
     }
 
     /// Returns the rest of the pause.
@@ -233,6 +305,27 @@ impl Pause {
     fn rest(&self) -> Option<Duration> {
         left(self.rest_until)
     }
+}
+
+/// Returns the pause after this many earlier failures: twice as long as the one before, less up to a
+/// quarter at random, so that data planes do not return together.
+fn pause_after(failures: u32) -> Duration {
+    let doubled = PAUSE.0.saturating_mul(2_u32.saturating_pow(failures.min(8)));
+    let random = u32::try_from(RandomState::new().hash_one(0) & 0xff).unwrap_or_default();
+    doubled.min(PAUSE.1).mul_f64(1.0 - f64::from(random) / 1_024.0)
+}
+
+/// Returns whether the same release may succeed later: the server is overloaded or restarting, or
+/// another request changed the lease.
+fn is_temporary(refusal: &Refusal) -> bool {
+    matches!(refusal.problem.status, 429 | 500..) || *refusal.code() == ProblemCode::Conflict
+}
+
+/// Returns the end of the borrowing for which a heartbeat was refused.
+fn borrowed_until(refusal: &Refusal) -> Option<DateTime<Utc>> {
+    let until = refusal.problem.extra.get("borrowed_until")?.as_str()?;
+    let is_borrowed = *refusal.code() == ProblemCode::LeaseBorrowed;
+    DateTime::parse_from_rfc3339(until).ok().filter(|_| is_borrowed).map(|until| until.to_utc())
 }
 
 fn left(until: Option<Instant>) -> Option<Duration> {

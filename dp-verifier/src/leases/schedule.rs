@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use cp_contracts::PoolUsage;
 use uuid::Uuid;
@@ -24,6 +25,9 @@ pub(super) struct Schedule<H> {
     ends: BTreeSet<(i64, Uuid)>,
     /// The leases to release.
     pub(super) releases: VecDeque<Arc<Tenure>>,
+    /// The leases whose release was refused for a time, by the time of the next attempt, with the number
+    /// of refusals.
+    refused: BTreeMap<(Instant, Uuid), (Arc<Tenure>, u32)>,
     /// Whether a release was added since the thread last sent one.
     pub(super) has_new_release: bool,
     pub(super) jobs: VecDeque<Job>,
@@ -49,6 +53,7 @@ impl<H> Default for Schedule<H> {
             due: BTreeSet::new(),
             ends: BTreeSet::new(),
             releases: VecDeque::new(),
+            refused: BTreeMap::new(),
             has_new_release: false,
             jobs: VecDeque::new(),
             held: BTreeMap::new(),
@@ -79,6 +84,7 @@ impl<H> Schedule<H> {
     /// Adds a lease, and cancels its release.
     pub(super) fn add(&mut self, tenure: &Arc<Tenure>, handle: &Arc<H>, now: i64) {
         self.releases.retain(|released| released.id != tenure.id);
+        self.refused.retain(|(_, id), _| *id != tenure.id);
         self.remove(tenure.id);
         let pool = tenure.lease().pool.clone();
         let held = self.held.entry(pool.clone()).or_default();
@@ -176,15 +182,42 @@ impl<H> Schedule<H> {
         self.ends.first().map(|(end, _)| *end)
     }
 
-    /// Returns the next release that still frees a seat at `now`.
-    pub(super) fn take_release(&mut self, now: i64) -> Option<Arc<Tenure>> {
+    /// Returns the next release that still frees a seat at `now`, and the number of its refusals.
+    pub(super) fn take_release(&mut self, now: i64) -> Option<(Arc<Tenure>, u32)> {
         self.has_new_release = false;
-        while let Some(tenure) = self.releases.pop_front() {
+        loop {
+            let is_due = |(due, _): &(Instant, Uuid)| *due <= Instant::now();
+            let refused = self.refused.first_entry().filter(|entry| is_due(entry.key()));
+            let (tenure, refusals) = match refused {
+                Some(entry) => entry.remove(),
+                None => (self.releases.pop_front()?, 0),
+            };
             if tenure.needs_release(now) {
-                return Some(tenure);
+                return Some((tenure, refusals));
             }
         }
-        None
+    }
+
+    /// Adds a release that was refused this many times, for another attempt after this time.
+    pub(super) fn release_after(&mut self, pause: Duration, tenure: Arc<Tenure>, refusals: u32) {
+        let now = Instant::now();
+        let due = now.checked_add(pause).unwrap_or(now);
+        self.refused.insert((due, tenure.id), (tenure, refusals));
+    }
+
+    /// Returns the time until the next release, or `None` without one.
+    pub(super) fn release_in(&self) -> Option<Duration> {
+        if !self.releases.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let (due, _) = self.refused.keys().next()?;
+        Some(due.saturating_duration_since(Instant::now()))
+    }
+
+    /// Forgets all releases.
+    pub(super) fn clear_releases(&mut self) {
+        self.releases.clear();
+        self.refused.clear();
     }
 
     /// Counts a holder that was refused a seat.

@@ -105,15 +105,27 @@ impl Tenure {
         }
     }
 
-    /// Replaces the lease by that of a response. Returns the server's time, if the response has it:
-    /// a heartbeat that came too early changes nothing.
-    pub(super) fn renew(&self, lease: Lease) -> Option<i64> {
+    /// Replaces the lease by that of a response. Returns the time of its heartbeat and the time before
+    /// which another one changes nothing, if that heartbeat is new to this process.
+    pub(super) fn renew(&self, lease: Lease) -> Option<(i64, i64)> {
         let mut state = self.locked();
         let is_new = state.lease.heartbeat_at != lease.heartbeat_at;
-        let at = is_new.then(|| lease.heartbeat_at.timestamp());
+        let times = (lease.heartbeat_at.timestamp(), lease.not_before.timestamp());
         state.lease = Arc::new(lease);
         state.is_failing = false;
-        at
+        is_new.then_some(times)
+    }
+
+    /// Notes that another request has borrowed the seat until this time, which is then the lease's
+    /// end.
+    pub(super) fn note_borrowing(&self, until: DateTime<Utc>) {
+        let mut state = self.locked();
+        let mut lease = Lease::clone(&state.lease);
+        // The app itself may have borrowed the seat for longer meanwhile.
+        let until = lease.borrowed_until.map_or(until, |known| known.max(until));
+        (lease.borrowed_until, lease.expires_at) = (Some(until), Some(until));
+        state.lease = Arc::new(lease);
+        state.is_failing = false;
     }
 
     /// Notes a failed heartbeat.

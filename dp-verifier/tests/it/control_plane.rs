@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat};
 use dp_verifier::cp_contracts::ProblemCode;
@@ -31,8 +32,12 @@ struct Shared {
     /// The clock of the verifier, ahead of the server's.
     ahead: AtomicI64,
     is_down: AtomicBool,
-    /// The answer to every request about leases, instead of the regular one.
-    refusal: Mutex<Option<ProblemCode>>,
+    /// The seconds of `Retry-After` in all answers; zero is none.
+    retry_after: AtomicI64,
+    /// Whether requests wait for their answers.
+    is_stalled: AtomicBool,
+    /// The answer to every request about leases, instead of the regular one, with these members.
+    refusal: Mutex<Option<(ProblemCode, Value)>>,
     /// The response to a check-in, without its times.
     check_in: Mutex<Value>,
     leases: Mutex<HashMap<String, Value>>,
@@ -83,9 +88,12 @@ impl ControlPlane {
 
     /// A verifier of this issuer by the shared clock, which knows the key.
     pub(crate) fn builder(&self) -> VerifierBuilder {
+        self.keyless_builder().jwks(json!({ "keys": [KEY.jwk()] }).to_string())
+    }
+
+    pub(crate) fn keyless_builder(&self) -> VerifierBuilder {
         let shared = Arc::clone(&self.shared);
         let builder = Verifier::builder().issuer(self.base()).audience(AUDIENCE);
-        let builder = builder.jwks(json!({ "keys": [KEY.jwk()] }).to_string());
         builder.clock(move || shared.clock.load(SeqCst) + shared.ahead.load(SeqCst))
     }
 
@@ -103,9 +111,30 @@ impl ControlPlane {
         self.shared.is_down.store(is_down, SeqCst);
     }
 
+    /// Adds `Retry-After` to all answers.
+    pub(crate) fn set_retry_after(&self, seconds: i64) {
+        self.shared.retry_after.store(seconds, SeqCst);
+    }
+
+    /// Lets all requests wait, or answers them.
+    pub(crate) fn set_stalled(&self, is_stalled: bool) {
+        self.shared.is_stalled.store(is_stalled, SeqCst);
+    }
+
     /// Refuses all requests about leases with this code.
     pub(crate) fn refuse_with(&self, code: impl Into<Option<ProblemCode>>) {
-        *self.shared.refusal.lock().unwrap() = code.into();
+        *self.shared.refusal.lock().unwrap() = code.into().map(|code| (code, json!({})));
+    }
+
+    /// Refuses all requests about leases with this code and these members.
+    pub(crate) fn refuse_with_members(&self, code: ProblemCode, members: Value) {
+        *self.shared.refusal.lock().unwrap() = Some((code, members));
+    }
+
+    /// Borrows all leases, as an administrator does.
+    pub(crate) fn borrow_all(&self, until: i64) {
+        let mut leases = self.shared.leases.lock().unwrap();
+        leases.values_mut().for_each(|lease| borrow(lease, until));
     }
 
     /// Answers check-ins with these members.
@@ -180,7 +209,11 @@ impl Shared {
                 found.next().map(|(_, value)| value.to_owned()).unwrap_or_default()
             };
             let mut body = vec![0; header("content-length").parse().unwrap_or_default()];
-            if reader.read_exact(&mut body).is_err() || self.is_down.load(SeqCst) {
+            let has_failed = reader.read_exact(&mut body).is_err();
+            while self.is_stalled.load(SeqCst) {
+                thread::sleep(Duration::from_millis(1));
+            }
+            if has_failed || self.is_down.load(SeqCst) {
                 return;
             }
             let mut line = head[0].split(' ').map(str::to_owned);
@@ -190,7 +223,12 @@ impl Shared {
             self.requests.lock().unwrap().push((method, path, header("authorization"), body));
             let answer = answer.map(|answer| answer.to_string()).unwrap_or_default();
             let length = answer.len();
-            let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\n{answer}");
+            let retry = match self.retry_after.load(SeqCst) {
+                0 => String::new(),
+                seconds => format!("Retry-After: {seconds}\r\n"),
+            };
+            let head = format!("HTTP/1.1 {status} X\r\n{retry}Content-Length: {length}\r\n\r\n");
+            let answer = head + &answer;
             // The client may have closed the connection.
             if stream.write_all(answer.as_bytes()).is_err() {
                 return;
@@ -210,8 +248,8 @@ impl Shared {
             answer["server_time"] = json!(rfc3339(now));
             return (200, Some(answer));
         }
-        if let Some(code) = &*self.refusal.lock().unwrap() {
-            return problem(code);
+        if let Some((code, members)) = &*self.refusal.lock().unwrap() {
+            return problem_with(code, members);
         }
         let mut leases = self.leases.lock().unwrap();
         let is_live = |lease: &Value| expires(lease).is_none_or(|end| end > now);
@@ -257,6 +295,13 @@ impl Shared {
             },
             "PUT" => match leases.get_mut(&id).filter(|lease| is_live(lease)) {
                 None => problem(&ProblemCode::LeaseOver),
+                Some(lease) if !lease["borrowed_until"].is_null() => {
+                    let members = json!({ "borrowed_until": lease["borrowed_until"] });
+                    problem_with(&ProblemCode::LeaseBorrowed, &members)
+                }
+                Some(lease) if now < instant(&lease["not_before"]).unwrap() => {
+                    (200, Some(lease.clone()))
+                }
                 Some(lease) => {
                     let ttl = expires(lease).map(|_| TTL);
                     beat(lease, now, ttl);
@@ -303,8 +348,11 @@ fn borrow(lease: &mut Value, until: i64) {
 }
 
 fn expires(lease: &Value) -> Option<i64> {
-    let at = lease["expires_at"].as_str()?;
-    Some(DateTime::parse_from_rfc3339(at).unwrap().timestamp())
+    instant(&lease["expires_at"])
+}
+
+fn instant(at: &Value) -> Option<i64> {
+    Some(DateTime::parse_from_rfc3339(at.as_str()?).unwrap().timestamp())
 }
 
 fn rfc3339(at: i64) -> String {
@@ -312,9 +360,14 @@ fn rfc3339(at: i64) -> String {
 }
 
 fn problem(code: &ProblemCode) -> (u16, Option<Value>) {
-    let problem = json!({
+    problem_with(code, &json!({}))
+}
+
+fn problem_with(code: &ProblemCode, members: &Value) -> (u16, Option<Value>) {
+    let mut problem = json!({
         "type": format!("/problems/{code}"), "title": code.title(), "status": code.status(),
         "detail": "The test wants it.", "code": code.as_str(),
     });
+    problem.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
     (code.status(), Some(problem))
 }

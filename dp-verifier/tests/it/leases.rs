@@ -19,14 +19,14 @@ use crate::control_plane::{ControlPlane, TTL};
 use crate::fetch_lists::wait_for;
 use crate::support::*;
 
-struct Fixture {
-    server: ControlPlane,
+pub(crate) struct Fixture {
+    pub(crate) server: ControlPlane,
     verifier: Verifier,
-    license: LicenseContext,
-    seats: Leases,
+    pub(crate) license: LicenseContext,
+    pub(crate) seats: Leases,
 }
 
-fn start() -> Fixture {
+pub(crate) fn start() -> Fixture {
     let server = ControlPlane::start();
     let verifier = server.builder().build().unwrap();
     let license = verifier.verify(&KEY.token(&server.claims())).unwrap();
@@ -35,13 +35,13 @@ fn start() -> Fixture {
 }
 
 impl Fixture {
-    fn acquire(&self, holder: &str) -> HeldLease {
+    pub(crate) fn acquire(&self, holder: &str) -> HeldLease {
         self.seats.acquire("render", &Holder::id(holder)).unwrap()
     }
 }
 
 #[track_caller]
-fn assert_lost(lease: &HeldLease, code: ErrorCode, refusal: Option<ProblemCode>) {
+pub(crate) fn assert_lost(lease: &HeldLease, code: ErrorCode, refusal: Option<ProblemCode>) {
     match lease.state() {
         LeaseState::Lost(actual, reason) => {
             assert_eq!(actual, code);
@@ -58,7 +58,7 @@ fn hash(holder: &str) -> String {
 
 /// Waits for the thread, which works on its own.
 #[track_caller]
-fn eventually(what: impl Fn() -> bool) {
+pub(crate) fn eventually(what: impl Fn() -> bool) {
     let begun = Instant::now();
     while !what() {
         assert!(begun.elapsed() < Duration::from_secs(10), "nothing happened");
@@ -521,7 +521,7 @@ fn asynchronous_claim_needs_no_runtime() {
     assert_eq!(fixture.server.live(), 1);
 }
 
-fn block_on<T: Send>(future: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T: Send>(future: impl Future<Output = T>) -> T {
     let mut result = None;
     wait_for(async { result = Some(future.await) });
     result.unwrap()

@@ -33,6 +33,8 @@ mod fetch_log;
 mod form;
 mod health;
 mod key_sets;
+#[cfg(feature = "fetch")]
+mod lease_heartbeats;
 mod lease_holders;
 mod lease_tokens;
 #[cfg(feature = "fetch")]
