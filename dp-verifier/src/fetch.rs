@@ -31,7 +31,7 @@ use ureq::tls::TlsConfig;
 pub use self::api::Refusal;
 pub(crate) use self::api::{Api, ApiError};
 pub use self::check_in::CheckInHealth;
-pub(crate) use self::check_in::{CheckInThread, Complaint, TokenOwner};
+pub(crate) use self::check_in::{CheckInThread, Complaint, NotAdopted, TokenOwner};
 pub use self::credential::Credential;
 pub use self::error::FetchError;
 pub use self::keys::KeysHealth;

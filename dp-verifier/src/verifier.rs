@@ -233,9 +233,7 @@ impl Verifier {
         let status = claims.status.as_ref();
         let slot = status.and_then(|status| lists.slot(&status.status_list.uri));
         #[cfg(feature = "fetch")]
-        if let (Some(slot), Some(fetching)) = (&slot, &self.inner.fetching) {
-            fetching.lists.want(slot);
-        }
+        self.want_list(token, slot.as_ref());
         let fingerprint = self
             .inner
             .log

@@ -7,6 +7,10 @@
 //! that is revoked for good must not cause a request each minute. The token in use is never
 //! removed: it serves until its own end.
 //!
+//! The key of a new token may be missing, because the issuer's key set could not be fetched. The thread
+//! keeps such a token and tries it again soon, without another request. So an outage of the key set
+//! neither delays the token until the next check-in nor makes the server sign once more.
+//!
 //! Times of the server are differences to its own clock, so a wrong clock of this machine shifts no
 //! check-in.
 
@@ -72,7 +76,15 @@ pub(crate) trait TokenOwner: Send + 'static {
     fn request(&self) -> Option<Value>;
 
     /// Uses a new token.
-    fn adopt(&self, token: String) -> Option<Result<(), String>>;
+    fn adopt(&self, token: &str) -> Option<Result<(), NotAdopted>>;
+}
+
+/// The reason why a new token is not used.
+pub(crate) enum NotAdopted {
+    /// The token is refused.
+    Refused(String),
+    /// The token's key is not known yet.
+    Unjudged(String),
 }
 
 /// The verifier's end of the thread.
@@ -103,6 +115,7 @@ impl CheckInThread {
                 quiet_until: None,
                 failures: 0,
                 cured: None,
+                pending: None,
             };
             thread.run();
         })?;
@@ -152,6 +165,14 @@ struct Thread<O> {
     failures: u32,
     /// The refusal for which the thread has checked in.
     cured: Option<Complaint>,
+    /// The new token whose key is not known yet.
+    pending: Option<Pending>,
+}
+
+struct Pending {
+    token: String,
+    /// The time of the next regular check-in, which brings another token.
+    until: Instant,
 }
 
 /// The time of the next check-in, by both clocks: a suspended machine stops the second one.
@@ -173,13 +194,14 @@ impl<O: TokenOwner> Thread<O> {
             });
             let Some(now) = self.owner.now() else { return };
             let (wait, quiet) = match &outcome {
-                Ok(Answer { next, quiet, .. }) => {
+                Ok(Answer { next, quiet, .. }) if self.pending.is_none() => {
                     self.failures = 0;
                     self.cured = complaint;
                     (*next, *quiet)
                 }
-                Err(failure) => {
-                    let pause = self.backoff(failure.retry_after);
+                outcome => {
+                    let retry_after = outcome.as_ref().err().and_then(|failed| failed.retry_after);
+                    let pause = self.backoff(retry_after);
                     self.failures = self.failures.saturating_add(1);
                     (pause, pause)
                 }
@@ -236,7 +258,9 @@ impl<O: TokenOwner> Thread<O> {
     fn is_due(&self) -> Option<bool> {
         // The first check-in is demanded.
         let Some(due) = self.due else { return Some(false) };
-        if self.owner.now()? >= due.at || Instant::now() >= due.instant {
+        // Both terms of `at` lack a fraction of a second. Before the server's time a check-in could be in
+        // vain.
+        if self.owner.now()? >= due.at.saturating_add(2) || Instant::now() >= due.instant {
             return Some(true);
         }
         let is_quiet = self.quiet_until.is_some_and(|until| Instant::now() < until);
@@ -244,29 +268,39 @@ impl<O: TokenOwner> Thread<O> {
         Some(!is_quiet && complaint.is_some() && complaint != self.cured)
     }
 
-    fn check_in(&self) -> Result<Answer, Failure> {
-        let gone = || Failure { why: "the verifier was dropped".to_owned(), retry_after: None };
+    fn check_in(&mut self) -> Result<Answer, Failure> {
+        let gone = || Failure::because("the verifier was dropped");
+        if let Some(pending) = self.pending.take()
+            && Instant::now() < pending.until
+            && let Err(NotAdopted::Unjudged(why)) =
+                self.owner.adopt(&pending.token).ok_or_else(gone)?
+        {
+            self.pending = Some(pending);
+            return Err(Failure::because(&why));
+        }
         let body = self.owner.request().ok_or_else(gone)?;
         let response = self.api.send::<CheckIn>(&Method::POST, &self.path, &body);
-        let response = response.map_err(Failure::of)?.ok_or_else(|| Failure {
-            why: "the response to the check-in is empty".to_owned(),
-            retry_after: None,
-        })?;
+        let empty = || Failure::because("the response to the check-in is empty");
+        let response = response.map_err(Failure::of)?.ok_or_else(empty)?;
         let after = |at: DateTime<Utc>| {
             let wait = at.signed_duration_since(response.server_time);
             wait.to_std().unwrap_or_default()
         };
         let (next, quiet) = (after(response.next_check_in_at), after(response.not_before));
+        let (next, quiet) = (next.clamp(NEXT.0, NEXT.1), quiet.min(MAX_QUIET));
         let refused = match response.bundle {
             None => None,
-            Some(bundle) => self.owner.adopt(bundle.token).ok_or_else(gone)?.err(),
+            Some(bundle) => match self.owner.adopt(&bundle.token).ok_or_else(gone)? {
+                Ok(()) => None,
+                Err(NotAdopted::Refused(why)) => Some(why),
+                Err(NotAdopted::Unjudged(why)) => {
+                    let until = Instant::now().checked_add(next);
+                    self.pending = until.map(|until| Pending { token: bundle.token, until });
+                    Some(why)
+                }
+            },
         };
-        Ok(Answer {
-            code: response.code,
-            next: next.clamp(NEXT.0, NEXT.1),
-            quiet: quiet.min(MAX_QUIET),
-            refused,
-        })
+        Ok(Answer { code: response.code, next, quiet, refused })
     }
 
     /// Returns the time until the next attempt after a failure: twice that of the failure before,
@@ -303,6 +337,10 @@ struct Failure {
 }
 
 impl Failure {
+    fn because(why: &str) -> Self {
+        Self { why: why.to_owned(), retry_after: None }
+    }
+
     fn of(error: ApiError) -> Self {
         let retry_after = match &error {
             ApiError::Refused(refusal) => refusal.retry_after,

@@ -31,6 +31,10 @@ impl Credential {
         Self(Scheme::LicenseKey(text.trim().to_owned()))
     }
 
+    pub(crate) fn is_license_key(&self) -> bool {
+        matches!(self.0, Scheme::LicenseKey(_))
+    }
+
     /// Returns the value of the header `Authorization`.
     pub(crate) fn header(&self) -> String {
         match &self.0 {

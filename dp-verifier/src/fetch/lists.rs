@@ -3,7 +3,7 @@
 //! The thread fetches a list once a genuine token names its URL, which must be the issuer's.
 //! Nothing else opens a connection. The thread sends one request at a time, and for each list one
 //! per `ttl`, or one per cooldown while the list fails. With a credential, `watch.rs` learns of
-//! changes sooner.
+//! changes of the own license's list sooner.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ pub(crate) struct ListFetcher {
 }
 
 impl ListFetcher {
-    /// Starts the thread, and that which watches the newest list with the credential of these
+    /// Starts the thread, and that which watches the own license's list with the credential of these
     /// check-ins.
     pub(super) fn start(
         lists: &Arc<StatusLists>,
@@ -69,9 +69,14 @@ impl ListFetcher {
                 false => state.work.wanted.push(Arc::clone(slot)),
             }
             self.shared.notify();
-            if let Some(watcher) = &self.watcher {
-                watcher.watch(slot);
-            }
+        }
+    }
+
+    /// Watches this list, that of the data plane's own license, instead of the one before. Does nothing
+    /// without a credential.
+    pub(crate) fn watch(&self, slot: &Arc<Slot>) {
+        if let Some(watcher) = &self.watcher {
+            watcher.watch(slot);
         }
     }
 }

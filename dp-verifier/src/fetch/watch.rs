@@ -3,10 +3,11 @@
 //! # Design
 //!
 //! With the credential of its check-ins, a data plane may wait at the control plane for another
-//! status list (`Prefer: wait`, RFC 7240 §4.3). This thread waits for the list of the newest token.
-//! The other thread fetches all lists as without a credential, so a control plane, proxy or cache
-//! that does not wait costs one more request each five minutes. The credential is sent to the server
-//! of the check-ins only.
+//! status list (`Prefer: wait`, RFC 7240 §4.3). This thread waits for the list of the data plane's
+//! own token. Tokens that requests bring, and lease tokens, do not lead it to another list. The
+//! other thread fetches all lists as without a credential, so a control plane, proxy or cache that
+//! does not wait costs one more request each five minutes. The credential is sent to the server of
+//! the check-ins only.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -33,6 +34,8 @@ pub(super) struct ListWatcher {
 struct Work {
     /// The list to watch, once.
     wanted: Option<Arc<Slot>>,
+    /// The list that was last wanted.
+    last: Option<Arc<Slot>>,
 }
 
 struct Watcher {
@@ -59,8 +62,12 @@ impl ListWatcher {
 
     /// Watches this list instead of the one before.
     pub(super) fn watch(&self, slot: &Arc<Slot>) {
-        self.shared.state().work.wanted = Some(Arc::clone(slot));
-        self.shared.notify();
+        let mut state = self.shared.state();
+        if !state.work.last.as_ref().is_some_and(|last| Arc::ptr_eq(last, slot)) {
+            state.work.wanted = Some(Arc::clone(slot));
+            state.work.last = Some(Arc::clone(slot));
+            self.shared.notify();
+        }
     }
 }
 

@@ -15,10 +15,11 @@ use crate::ErrorCode::{
 use crate::counts;
 use crate::fetch::{
     Api, CheckInHealth, CheckInSettings, CheckInThread, CheckIns, Complaint, Credential,
-    FetchError, TokenOwner, TokenPair, Tokens,
+    FetchError, NotAdopted, TokenOwner, TokenPair, Tokens,
 };
 use crate::files;
 use crate::jws::{self, MAX_TOKEN};
+use crate::status_list::Slot;
 use crate::{LicenseContext, VerifyError};
 
 impl VerifierBuilder {
@@ -26,7 +27,7 @@ impl VerifierBuilder {
     ///
     /// The URL is that of the deployment's check-in:
     /// `https://cp.example/api/v1/deployments/{id}/check-in`; https, or http on this machine. The
-    /// credential is the token of that deployment, or a license key.
+    /// credential is the token of that deployment. A license key cannot check in.
     ///
     /// A thread checks in when the server wants it, and earlier when the token in use is revoked or
     /// its key is not known. The old token serves until its end. After a failure the thread waits
@@ -142,6 +143,9 @@ impl Verifier {
         let (base, deployment_id) = parts_of(&url).ok_or_else(|| {
             "the URL must end with /deployments/{id}/check-in, with the deployment's ID".to_owned()
         })?;
+        if credential.is_license_key() {
+            return Err("a license key cannot check in; use the deployment's token".to_owned());
+        }
         let api = Api::new(&base, &credential, self.inner.ca.as_deref())?;
         let stored = settings.store.as_deref().map(|path| self.stored_token(path, deployment_id));
         let (newest, refused_store) = match stored {
@@ -194,23 +198,62 @@ impl Verifier {
     }
 
     /// Uses the token of a check-in, and stores it.
-    fn adopt(&self, check_ins: &CheckIns, token: String) -> Result<(), String> {
-        let license = self.genuine_license(&token).or_else(|refusal| match refusal.code() {
-            // The key may be newer than the last fetch. A failed fetch changes nothing.
-            KidUnknown | KeysUnavailable => {
-                drop(self.refresh_keys());
-                self.genuine_license(&token)
+    fn adopt(&self, check_ins: &CheckIns, token: &str) -> Result<(), NotAdopted> {
+        let is_key_missing =
+            |refusal: &VerifyError| matches!(refusal.code(), KidUnknown | KeysUnavailable);
+        let license = self.genuine_license(token).or_else(|refusal| {
+            if !is_key_missing(&refusal) {
+                return Err(refusal);
             }
-            _ => Err(refusal),
+            // The key may be newer than the last fetch. A failed fetch changes nothing.
+            drop(self.refresh_keys());
+            self.genuine_license(token)
         });
-        let license = license.map_err(|refusal| format!("the new token: {refusal}"))?;
-        is_of(license.claims().sub, check_ins.deployment_id).map_err(|error| error.to_string())?;
-        let token = Arc::new(token);
+        let license = license.map_err(|refusal| {
+            let why = format!("the new token: {refusal}");
+            match is_key_missing(&refusal) {
+                true => NotAdopted::Unjudged(why),
+                false => NotAdopted::Refused(why),
+            }
+        })?;
+        is_of(license.claims().sub, check_ins.deployment_id)
+            .map_err(|error| NotAdopted::Refused(error.to_string()))?;
+        let token = Arc::new(token.to_owned());
         check_ins.tokens.add(&token);
-        match &check_ins.store {
-            None => Ok(()),
-            Some(path) => files::replace(path, token.as_bytes())
-                .map_err(|error| format!("{} cannot be written: {error}", path.display())),
+        if let (Some(slot), Some(fetching)) = (license.slot(), self.fetching()) {
+            fetching.lists.watch(slot);
+        }
+        let Some(path) = &check_ins.store else { return Ok(()) };
+        files::replace(path, token.as_bytes()).map_err(|error| {
+            NotAdopted::Refused(format!("{} cannot be written: {error}", path.display()))
+        })
+    }
+
+    /// Starts to fetch the status list of a genuine token. The list of the data plane's own token is
+    /// watched, too.
+    pub(super) fn want_list(&self, token: &str, slot: Option<&Arc<Slot>>) {
+        let (Some(slot), Some(fetching)) = (slot, self.fetching()) else { return };
+        fetching.lists.want(slot);
+        let newest = self.own_tokens().map(|(_, tokens)| tokens.newest.clone());
+        let own = newest.and_then(|newest| newest.or_else(|| self.bundled_token()));
+        if own.is_some_and(|own| own.as_str() == token) {
+            fetching.lists.watch(slot);
+        }
+    }
+
+    /// Returns the ID of a token, without a check of its signature.
+    fn unchecked_id(&self, token: &str) -> Option<Uuid> {
+        let payload = jws::unchecked_payload(token).ok()?;
+        let claims = self.inner.lists.rules.read(&payload, self.time().now).ok()?;
+        Some(claims.jti)
+    }
+
+    /// Returns whether a token is refused for a reason that the server may not know.
+    fn is_unusable(&self, token: &str) -> bool {
+        match self.check(token).map_err(|refusal| refusal.code()) {
+            Ok(_) | Err(KeysUnavailable) => false,
+            Err(Expired) => true,
+            Err(_) => self.genuine_license(token).is_err(),
         }
     }
 
@@ -227,12 +270,13 @@ impl Verifier {
             "contract": CONTRACT_VERSION,
             "verifier": concat!("dp-verifier/", env!("CARGO_PKG_VERSION")),
         });
-        let is_usable = |code| !matches!(code, KidUnknown | KeyWithdrawn | Expired);
-        let complaint = self.complaint(tokens).map(|(_, code)| code);
-        // Without a `jti` the server signs a new token.
-        let newest = tokens.newest.as_ref().filter(|_| complaint.is_none_or(is_usable));
-        if let Some(license) = newest.and_then(|token| self.genuine_license(token).ok()) {
-            set(&mut request, "jti", json!(license.token_id()));
+        // The token names the license that answers, also when its key is not known any more.
+        if let Some(jti) = tokens.newest.as_ref().and_then(|token| self.unchecked_id(token)) {
+            set(&mut request, "jti", json!(jti));
+        }
+        // The server may think that this token is good.
+        if tokens.newest.as_ref().is_some_and(|token| self.is_unusable(token)) {
+            set(&mut request, "want", json!("token"));
         }
         let checkpoint = self.log_health().and_then(|health| health.checkpoint);
         if let Some(checkpoint) = checkpoint {
@@ -277,7 +321,7 @@ impl TokenOwner for WeakVerifier {
         self.with(|verifier, check_ins| verifier.check_in_request(&check_ins.tokens.get()))
     }
 
-    fn adopt(&self, token: String) -> Option<Result<(), String>> {
+    fn adopt(&self, token: &str) -> Option<Result<(), NotAdopted>> {
         self.with(|verifier, check_ins| verifier.adopt(check_ins, token))
     }
 }

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use dp_verifier::ErrorCode::{Expired, KidUnknown, OtherLicense, Revoked, TokenMissing};
 use dp_verifier::cp_contracts::{CONTRACT_VERSION, CheckInCode};
-use dp_verifier::{BuildError, Holder, KeySet, Verifier, VerifierBuilder};
+use dp_verifier::{BuildError, Credential, Holder, KeySet, Verifier, VerifierBuilder};
 use serde_json::{Value, json};
 
 use crate::control_plane::{ControlPlane, DEPLOYMENT};
+use crate::server::{Server, ok};
 use crate::support::*;
 
 const OTHER_DEPLOYMENT: &str = "018f2a00-0000-7000-8000-00000000ffff";
@@ -198,7 +199,7 @@ fn revoked_license_causes_one_check_in_only() {
 
 #[test]
 fn token_of_an_unknown_key_is_replaced_at_once() {
-    let (server, _, verifier) = checked_in();
+    let (server, first, verifier) = checked_in();
     let second = token(&server, 2, NOW + 2_000);
     server.issue(&OTHER_KEY, &second);
     let other = json!({ "keys": [OTHER_KEY.jwk()] }).to_string();
@@ -206,8 +207,76 @@ fn token_of_an_unknown_key_is_replaced_at_once() {
     assert_refused(verifier.current(), KidUnknown);
     eventually(|| verifier.current().is_ok());
     assert_current(&verifier, &second);
-    // Without a `jti` the server signs, although the named token would be the newest one.
-    assert_eq!(server.sent("POST")[1].get("jti"), None);
+    assert_another_is_wanted(&server.sent("POST")[1], &first);
+}
+
+/// The server would think that the token is good. It answers for the license of this token.
+#[track_caller]
+fn assert_another_is_wanted(request: &Value, of: &Value) {
+    assert_eq!((&request["jti"], &request["want"]), (&jti(of), &json!("token")));
+}
+
+#[test]
+fn expired_token_is_replaced_by_one_of_the_same_license() {
+    let (server, first, verifier) = checked_in();
+    let second = token(&server, 2, NOW + 9_000);
+    server.issue(&KEY, &second);
+    server.set_clock(NOW + 1_060);
+    assert_refused(verifier.current(), Expired);
+    eventually(|| verifier.current().is_ok());
+    assert_current(&verifier, &second);
+    assert_another_is_wanted(&server.sent("POST")[1], &first);
+    verifier.check_in_now().unwrap();
+    assert_eq!(server.sent("POST")[2].get("want"), None);
+}
+
+fn set(keys: &[&Key]) -> String {
+    json!({ "keys": keys.iter().map(|key| key.jwk()).collect::<Vec<_>>() }).to_string()
+}
+
+/// A data plane that checks in, and fetches its keys from another server.
+fn fetching(server: &ControlPlane, keys: &Server) -> Verifier {
+    let builder = server.keyless_builder().jwks_url(keys.url());
+    builder.check_in(server.check_in_url(), "cpat_token").build().unwrap()
+}
+
+#[test]
+fn new_token_waits_for_its_key() {
+    let (server, keys) = (ControlPlane::start(), Server::start(ok(&set(&[&KEY]))));
+    let (first, second) = (token(&server, 1, NOW + 1_000), token(&server, 2, NOW + 2_000));
+    server.issue(&KEY, &first);
+    let verifier = fetching(&server, &keys);
+    assert_current(&verifier, &first);
+    keys.answer_with("");
+    server.issue(&OTHER_KEY, &second);
+    let error = verifier.check_in_now().unwrap_err();
+    assert!(error.to_string().contains("kid_unknown"), "{error}");
+    assert_current(&verifier, &first);
+    let health = verifier.check_in_health().unwrap();
+    let pause = health.next_at.unwrap() - NOW;
+    assert!((30..=38).contains(&pause), "{pause}");
+    assert_eq!((health.code, health.checked_in_at), (Some(CheckInCode::Valid), Some(NOW)));
+    // The next attempt is for the same token: the server must not sign each time.
+    verifier.check_in_now().unwrap_err();
+    assert_eq!(server.sent("POST").len(), 2);
+    keys.answer_with(ok(&set(&[&KEY, &OTHER_KEY])));
+    server.answer_check_ins(json!({ "code": "valid" }));
+    verifier.check_in_now().unwrap();
+    assert_current(&verifier, &second);
+    assert_eq!(server.sent("POST")[2]["jti"], jti(&second));
+    assert_eq!(verifier.check_in_health().unwrap().next_at, Some(NOW + 3_600));
+}
+
+#[test]
+fn license_key_cannot_check_in() {
+    let server = ControlPlane::start();
+    let key = "01234-56789-ABCDE-FGHJK-MNP8N";
+    for key in [Credential::from(key), Credential::license_key("of another system")] {
+        let refused = server.builder().check_in(server.check_in_url(), key).build().unwrap_err();
+        assert!(matches!(refused, BuildError::CheckIn(_)));
+        assert!(refused.to_string().contains("the deployment's token"), "{refused}");
+    }
+    assert!(server.requests().is_empty());
 }
 
 #[test]

@@ -16,21 +16,21 @@ use serde_json::{Value, json};
 use crate::server::{Server, answer, ok};
 use crate::support::*;
 
-const PATH: &str = "/api/v1/status-lists/1";
+pub(crate) const PATH: &str = "/api/v1/status-lists/1";
 
 /// A control plane with keys and one list.
-struct ControlPlane {
-    server: Server,
+pub(crate) struct ControlPlane {
+    pub(crate) server: Server,
 }
 
 impl ControlPlane {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let server = Server::start("");
         server.answer_at("/jwks.json", ok(&json!({ "keys": [KEY.jwk()] }).to_string()));
         Self { server }
     }
 
-    fn builder(&self) -> VerifierBuilder {
+    pub(crate) fn builder(&self) -> VerifierBuilder {
         let builder = Verifier::builder().issuer(self.server.base()).audience(AUDIENCE);
         builder.jwks_url(self.server.url()).clock(|| NOW)
     }
@@ -39,7 +39,7 @@ impl ControlPlane {
         self.builder().build().unwrap()
     }
 
-    fn token(&self, rule: &str) -> String {
+    pub(crate) fn token(&self, rule: &str) -> String {
         let mut claims = claims_on_stale(rule);
         claims["iss"] = json!(self.server.base());
         claims["status"]["status_list"]["uri"] = json!(self.uri());
@@ -50,17 +50,17 @@ impl ControlPlane {
         format!("{}{PATH}", self.server.base())
     }
 
-    fn list(&self, iat: i64, status: u8) -> Value {
+    pub(crate) fn list(&self, iat: i64, status: u8) -> Value {
         let mut claims = list_claims(iat, status);
         claims["sub"] = json!(self.uri());
         claims
     }
 
-    fn publish(&self, iat: i64, status: u8) {
+    pub(crate) fn publish(&self, iat: i64, status: u8) {
         self.server.answer_at(PATH, ok(&KEY.list(&self.list(iat, status))));
     }
 
-    fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         self.server.requests_for(PATH)
     }
 }
@@ -81,7 +81,7 @@ pub(crate) fn wait_for(future: impl Future<Output = ()>) {
 
 /// Waits until it has happened, for 20 seconds at most.
 #[track_caller]
-fn until(happened: impl Fn() -> bool) {
+pub(crate) fn until(happened: impl Fn() -> bool) {
     let began = Instant::now();
     while !happened() {
         assert!(began.elapsed() < Duration::from_secs(20), "it does not happen");
@@ -89,7 +89,7 @@ fn until(happened: impl Fn() -> bool) {
     }
 }
 
-fn outcome(verifier: &Verifier, token: &str) -> Result<LicenseState, ErrorCode> {
+pub(crate) fn outcome(verifier: &Verifier, token: &str) -> Result<LicenseState, ErrorCode> {
     let license = verifier.verify(token);
     license.map(|license| license.state()).map_err(|refused| refused.code())
 }
@@ -131,92 +131,6 @@ fn a_running_verifier_sees_a_revocation_within_ttl() {
     until(|| verifier.state_of(&license) != Valid);
     assert_eq!(verifier.state_of(&license), LicenseState::Revoked);
     assert_eq!(outcome(&verifier, &token), Err(Revoked));
-}
-
-/// A verifier with the credential of a data plane, whose check-ins go to this server.
-fn watching(plane: &ControlPlane, base: &str) -> Verifier {
-    let url = format!("{base}/api/v1/deployments/018f2a00-0000-7000-8000-000000000003/check-in");
-    plane.builder().check_in(url, "cpat_token").build().unwrap()
-}
-
-/// The requests for the list that may wait.
-fn waiting(plane: &ControlPlane) -> Vec<String> {
-    let is_waiting = |request: &String| request.to_lowercase().contains("prefer: wait=25");
-    plane.requests().into_iter().filter(is_waiting).collect()
-}
-
-#[test]
-fn data_plane_with_a_credential_waits_for_a_revocation() {
-    let plane = ControlPlane::start();
-    let publish = |iat: i64, status: u8| {
-        let list = KEY.list(&plane.list(iat, status));
-        let headers = "ETag: \"one\"\r\nPreference-Applied: wait=25\r\n";
-        plane.server.answer_at(PATH, answer("200 OK", headers, &list));
-    };
-    publish(NOW - 100, 0);
-    let verifier = watching(&plane, &plane.server.base());
-    let token = plane.token("block");
-    wait_for(verifier.refresh_status(&token));
-    let license = verifier.verify(&token).unwrap();
-    // Both threads have fetched the list.
-    until(|| plane.requests().len() >= 2);
-    publish(NOW - 99, 1);
-    // The list's time to live is five minutes.
-    until(|| verifier.state_of(&license) != Valid);
-    assert_eq!(outcome(&verifier, &token), Err(Revoked));
-    let request = waiting(&plane)[0].to_lowercase();
-    assert!(request.contains("authorization: bearer cpat_token"), "{request}");
-    assert!(request.contains("if-none-match: \"one\""), "{request}");
-}
-
-#[test]
-fn list_that_changed_between_two_requests_is_watched_on() {
-    let plane = ControlPlane::start();
-    // The server has another list than the request, so it does not wait.
-    let publish = |iat: i64, status: u8| {
-        let list = KEY.list(&plane.list(iat, status));
-        plane.server.answer_at(PATH, answer("200 OK", &format!("ETag: \"{iat}\"\r\n"), &list));
-    };
-    publish(NOW - 100, 0);
-    let verifier = watching(&plane, &plane.server.base());
-    let token = plane.token("block");
-    wait_for(verifier.refresh_status(&token));
-    let license = verifier.verify(&token).unwrap();
-    // Both threads have fetched the list.
-    until(|| plane.requests().len() >= 2);
-    for (iat, status, state) in [(NOW - 99, 2, LicenseState::Suspended), (NOW - 98, 0, Valid)] {
-        publish(iat, status);
-        until(|| verifier.state_of(&license) == state);
-    }
-    assert_eq!(outcome(&verifier, &token), Ok(Valid));
-}
-
-#[test]
-fn credential_goes_to_the_server_of_the_check_ins_only() {
-    let (plane, other) = (ControlPlane::start(), Server::start(""));
-    plane.publish(NOW - 100, 0);
-    let verifier = watching(&plane, &other.base());
-    let token = plane.token("block");
-    wait_for(verifier.refresh_status(&token));
-    verifier.refresh_status_lists().unwrap();
-    let has_credential = |request: &String| request.to_lowercase().contains("authorization");
-    assert!(!plane.requests().iter().any(has_credential));
-    assert!(!plane.server.requests().iter().any(has_credential));
-}
-
-#[test]
-fn server_that_does_not_wait_gets_no_further_requests() {
-    let plane = ControlPlane::start();
-    plane.publish(NOW - 100, 0);
-    let verifier = watching(&plane, &plane.server.base());
-    let token = plane.token("block");
-    wait_for(verifier.refresh_status(&token));
-    until(|| !waiting(&plane).is_empty());
-    let until = Instant::now() + Duration::from_millis(1_500);
-    while Instant::now() < until {
-        thread::yield_now();
-    }
-    assert_eq!(waiting(&plane).len(), 1);
 }
 
 #[test]

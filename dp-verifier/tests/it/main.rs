@@ -41,6 +41,8 @@ mod lease_tokens;
 mod leases;
 mod license;
 mod license_files;
+#[cfg(feature = "fetch")]
+mod list_watch;
 mod log;
 mod log_files;
 mod log_record;
