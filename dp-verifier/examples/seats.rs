@@ -15,7 +15,7 @@
 //! data plane acquires another lease. Arguments name another control plane than
 //! `http://127.0.0.1:8801`, and another place to listen than `127.0.0.1:8802`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::{Json, Router, routing::get};
@@ -37,8 +37,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let issuer = arguments.next().unwrap_or_else(|| "http://127.0.0.1:8801".to_owned());
     let listen = arguments.next().unwrap_or_else(|| "127.0.0.1:8802".to_owned());
-    let store = std::env::temp_dir().join("dp-verifier-example");
-    std::fs::create_dir_all(&store)?;
+    let store = private_directory()?;
 
     let verifier = tokio::task::block_in_place(|| start(&issuer, &deployment, &token, &store))?;
     let holder = Holder::id(&format!("example at {listen}"));
@@ -58,6 +57,19 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = tokio::net::TcpListener::bind(listen).await?;
     println!("http://{}", listener.local_addr()?);
     Ok(axum::serve(listener, app).await?)
+}
+
+/// Creates a directory that only this user may write. In a shared one, such as `/tmp`, another user could
+/// be the first to create the files, with other keys.
+fn private_directory() -> Result<PathBuf, Box<dyn std::error::Error>> {
+    let home = std::env::home_dir().ok_or("this user has no home directory")?;
+    let path = home.join(".dp-verifier-example");
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(&path)?;
+    Ok(path)
 }
 
 /// Builds a verifier that has checked in.

@@ -43,6 +43,18 @@ pub(crate) fn is_open_to_others(path: &Path) -> io::Result<bool> {
     is_open
 }
 
+/// Returns whether users other than the owner may write a file. Always `false` outside Unix.
+#[cfg(feature = "fetch")]
+pub(crate) fn is_writable_by_others(file: &File) -> io::Result<bool> {
+    #[cfg(unix)]
+    let is_writable = file
+        .metadata()
+        .map(|file| std::os::unix::fs::PermissionsExt::mode(&file.permissions()) & 0o022 != 0);
+    #[cfg(not(unix))]
+    let is_writable = file.metadata().map(|_| false);
+    is_writable
+}
+
 /// A lock that one process holds while it reads, changes and replaces a file.
 ///
 /// It is the operating system's lock on an empty file beside that file. The empty file stays there.

@@ -22,7 +22,8 @@ pub(super) struct Stored {
     pub(super) jwks: String,
 }
 
-/// Reads the file. Returns `None` when there is no file.
+/// Reads the file. Returns `None` when there is no file. Refuses a file that other users may write: they
+/// could add keys.
 pub(super) fn load(path: &Path) -> Result<Option<Stored>, String> {
     let failed = |error: io::Error| format!("{}: {error}", path.display());
     let file = match File::open(path) {
@@ -30,6 +31,9 @@ pub(super) fn load(path: &Path) -> Result<Option<Stored>, String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
+    if files::is_writable_by_others(&file).map_err(failed)? {
+        return Err(format!("{} may be written by users other than its owner", path.display()));
+    }
     let mut text = String::new();
     file.take(MAX_FILE).read_to_string(&mut text).map_err(failed)?;
     serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))

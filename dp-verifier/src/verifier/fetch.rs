@@ -27,8 +27,9 @@ impl VerifierBuilder {
 
     /// Keeps the last valid key set in a file, so that a restart works without the control plane.
     ///
-    /// The file is replaced atomically and readable by its owner only. Give each data plane its own
-    /// file.
+    /// The file is replaced atomically and readable by its owner only. A file that other users may
+    /// write is refused. Give each data plane its own file, in a directory that only its user may
+    /// write.
     pub fn jwks_store(mut self, path: impl Into<PathBuf>) -> Self {
         self.fetch_mut().store = Some(path.into());
         self

@@ -190,6 +190,22 @@ fn a_damaged_store_is_reported_and_replaced() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn store_that_others_may_write_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("keys.json");
+    let server = Server::start(ok(&set(&[&KEY])));
+    drop(server.builder().jwks_store(&file).build().unwrap());
+    server.answer_with("");
+    for (mode, is_used) in [(0o620, false), (0o602, false), (0o666, false), (0o644, true)] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let restarted = server.builder().jwks_store(&file).build().unwrap();
+        assert_eq!(restarted.verify(&token()).is_ok(), is_used, "{mode:o}");
+    }
+}
+
 #[test]
 fn keys_are_used_for_so_long_without_the_control_plane() {
     static CLOCK: AtomicI64 = AtomicI64::new(NOW);
