@@ -18,6 +18,7 @@ use crate::kernel::secret::{ShownOnce, hex, sha256};
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
+    /// The path below the server's base URL, or an absolute URL.
     pub location: Option<String>,
     pub body: Option<Bytes>,
     /// The body's entity tag, if it is already known.
@@ -223,7 +224,10 @@ impl Answer {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        let location = self.location.map(|below| format!("{base_path}{below}"));
+        let location = self.location.map(|location| match location.starts_with('/') {
+            true => format!("{base_path}{location}"),
+            false => location,
+        });
         if let Some(location) = location.and_then(|l| HeaderValue::try_from(l).ok()) {
             headers.insert(header::LOCATION, location);
         }

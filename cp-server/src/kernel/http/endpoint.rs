@@ -20,7 +20,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::{FromRequestParts, Path, RawPathParams, Request};
 use axum::http::request::Parts;
-use axum::http::{Method, header};
+use axum::http::{HeaderValue, Method, header};
 use axum::response::Response;
 use cp_contracts::ProblemCode;
 
@@ -32,14 +32,14 @@ use crate::kernel::completion::{Client, Deadline, to_the_end};
 use crate::kernel::counts::Counts;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::http::answer::{Output, etag, has_tag};
+use crate::kernel::http::answer::{Answer, Output, etag, has_tag};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::idempotency::Once;
 use crate::kernel::http::in_process;
 use crate::kernel::http::json;
 use crate::kernel::http::line::Line;
 use crate::kernel::http::operation::{Args, Op, Source};
-use crate::kernel::http::reading::{Reader, Readers, Reading};
+use crate::kernel::http::reading::{Before, Reader, Readers, Reading};
 use crate::kernel::http::turns::{Turn, Turns};
 use crate::kernel::journal::draft::AuditDraft;
 use crate::kernel::journal::record::record;
@@ -157,8 +157,7 @@ impl Admitted {
         if let Some(once) = &once
             && let Some(answer) = once.find(app, &mut tx, now).step("find answer").await?
         {
-            let mut response =
-                answer.render(app.settings.base_path(), &parts.method, &parts.headers);
+            let mut response = render(line, app, parts, answer);
             response.headers_mut().insert("idempotent-replayed", true_value());
             drop(tx);
             app.db.wait_until_durable(mark).await?;
@@ -175,8 +174,8 @@ impl Admitted {
                 Err(error) if is_put(line) && *error.code() == ProblemCode::NotFound => None,
                 before => before?,
             };
-            check_if_match(parts, before.as_deref())?;
-            audit.before = before.and_then(|before| serde_json::from_slice(&before).ok());
+            check_if_match(parts, before.as_ref().map(|before| &before.tag))?;
+            audit.before = before.and_then(|before| serde_json::from_slice(&before.body).ok());
         }
 
         let target = place.target(at);
@@ -234,8 +233,7 @@ impl Admitted {
             cx.tx.commit().recorded(span).await?;
         }
         cx.counts.committed();
-        let base_path = cx.app.settings.base_path();
-        let render = || answer.render(base_path, &cx.parts.method, &cx.parts.headers);
+        let render = || render(line, &cx.app, &cx.parts, answer);
         Ok(Span::step("render").run(render))
     }
 }
@@ -257,6 +255,17 @@ impl Admitted {
     }
 }
 
+/// Renders a response, in the media type of the line's protocol if it has one.
+fn render(line: &Line, app: &App, parts: &Parts, answer: Answer) -> Response {
+    let mut response = answer.render(app.settings.base_path(), &parts.method, &parts.headers);
+    if let Some(protocol) = line.protocol
+        && let Some(media_type) = response.headers_mut().get_mut(header::CONTENT_TYPE)
+    {
+        *media_type = HeaderValue::from_static(protocol.media_type);
+    }
+    response
+}
+
 /// Returns the GET line whose response is the state before. It has the same path, or, for an action
 /// such as `/licenses/{id}/revoke`, the path of the target.
 fn reader_before<R: Output>(line: &Line, readers: &Readers) -> Option<Reader> {
@@ -276,7 +285,7 @@ fn reader_before<R: Output>(line: &Line, readers: &Readers) -> Option<Reader> {
 pub(in crate::kernel) async fn read_again<A: Args, R: Output>(
     op: impl for<'a> Op<'a, A, R>,
     reading: Reading<'_>,
-) -> (Conn, Result<Option<Bytes>>) {
+) -> (Conn, Result<Option<Before>>) {
     let Reading { app, caller, parts, mut tx, now } = reading;
     let prepared = async {
         let place: A::PathTarget = place_of(parts).await?;
@@ -305,7 +314,11 @@ pub(in crate::kernel) async fn read_again<A: Args, R: Output>(
         is_rehearsal: false,
     };
     let answer = op.run(&mut cx, args).await;
-    (cx.tx, answer.and_then(|output| Ok(output.answer(false)?.body)))
+    let before = answer.and_then(|output| {
+        let Answer { body, tag, .. } = output.answer(false)?;
+        Ok(body.map(|body| Before { tag: tag.unwrap_or_else(|| etag(&body)), body }))
+    });
+    (cx.tx, before)
 }
 
 fn is_put(line: &Line) -> bool {
@@ -313,14 +326,13 @@ fn is_put(line: &Line) -> bool {
 }
 
 /// Checks `If-Match` against the current state, if there is one.
-fn check_if_match(parts: &Parts, before: Option<&[u8]>) -> Result<()> {
-    let tag = before.map(etag);
+fn check_if_match(parts: &Parts, tag: Option<&HeaderValue>) -> Result<()> {
     let matches = |tag| has_tag(&parts.headers, header::IF_MATCH, tag);
-    if !parts.headers.contains_key(header::IF_MATCH) || tag.as_ref().is_some_and(matches) {
+    if !parts.headers.contains_key(header::IF_MATCH) || tag.is_some_and(matches) {
         return Ok(());
     }
     let detail = "The object has changed since `If-Match` was read; read it again and retry.";
-    let current = tag.as_ref().and_then(|tag| tag.to_str().ok());
+    let current = tag.and_then(|tag| tag.to_str().ok());
     Err(Error::new(ProblemCode::PreconditionFailed, detail).with("current", current))
 }
 

@@ -1,7 +1,9 @@
 //! One line of the table of operations.
 
 use axum::http::{Method, StatusCode};
+use cp_contracts::Problem;
 use schemars::{Schema, SchemaGenerator};
+use serde_json::Value;
 
 use crate::kernel::access::areas::AreaKind;
 use crate::kernel::access::permissions::Permission;
@@ -61,10 +63,25 @@ pub struct Line {
     pub metered: bool,
     /// The media type of a raw line's answer; `None` for one without a body.
     pub media_type: Option<&'static str>,
+    /// The standard that decides the form of the line's responses, if it is not this API's own.
+    pub protocol: Option<&'static Protocol>,
     /// The caches that a change invalidates.
     pub effect: Effect,
     /// The largest body, in bytes.
     pub body_limit: usize,
+}
+
+/// A standard that decides the form of responses, for the clients that speak it.
+#[derive(Debug)]
+pub struct Protocol {
+    /// The name in the OpenAPI document.
+    pub name: &'static str,
+    /// The media type of all responses.
+    pub media_type: &'static str,
+    /// Returns the status and the body of a refusal.
+    pub refusal: fn(&Problem) -> (u16, Value),
+    /// Returns the schema of a refusal.
+    pub schema: fn(&mut SchemaGenerator) -> Schema,
 }
 
 /// The schemas of a line's input and output.
@@ -138,6 +155,7 @@ impl Line {
             machine: false,
             metered: true,
             media_type: None,
+            protocol: None,
             effect: Effect::Rights,
             body_limit: BODY_LIMIT,
         }

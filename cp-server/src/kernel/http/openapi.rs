@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::kernel::access::caller::Permission;
 use crate::kernel::access::place::Exposure;
-use crate::kernel::http::line::{BASE, Line, Shapes};
+use crate::kernel::http::line::{BASE, Line, Protocol, Shapes};
 use crate::kernel::http::routes::Routes;
 
 /// Creates the generator of the document's schemas, each of which is included once.
@@ -42,6 +42,7 @@ pub fn document(routes: &Routes, base_url: &str, examples: &Value) -> Value {
     let (table, mut schemas) = (&routes.table, schemas());
     let paths = paths(table, &mut schemas, examples);
     let problem = schemas.subschema_for::<Problem>();
+    let responses = responses(table, &mut schemas, &problem);
     let codes: Vec<Value> = ProblemCode::ALL
         .iter()
         .map(|code| json!({"code": code.as_str(), "status": code.status(), "title": code.title()}))
@@ -63,12 +64,7 @@ pub fn document(routes: &Routes, base_url: &str, examples: &Value) -> Value {
         "paths": paths,
         "components": {
             "schemas": schemas.take_definitions(true),
-            "responses": REFUSALS.iter().map(|refusal| {
-                (refusal.name(), json!({
-                    "description": refusal.words,
-                    "content": {"application/problem+json": {"schema": problem.clone()}},
-                }))
-            }).collect::<Map<_, _>>(),
+            "responses": responses,
             "securitySchemes": {
                 "serviceToken": {
                     "type": "http", "scheme": "bearer", "bearerFormat": "cpat_…",
@@ -117,6 +113,8 @@ fn without_boolean_schemas(value: &mut Value) {
     }
 }
 
+const JSON: &str = "application/json";
+
 /// A refusal, and the lines that may return it. All are problem documents (RFC 9457).
 struct Refusal {
     status: &'static str,
@@ -125,9 +123,31 @@ struct Refusal {
 }
 
 impl Refusal {
-    fn name(&self) -> String {
-        format!("Problem{}", self.status)
+    /// Returns the name of the response, which is another one for each protocol.
+    fn name(&self, protocol: Option<&Protocol>) -> String {
+        format!("{}{}", protocol.map_or("Problem", |protocol| protocol.name), self.status)
     }
+}
+
+/// Returns the refusals of the document: problem documents, and those of other protocols.
+fn responses(
+    table: &[Line],
+    schemas: &mut SchemaGenerator,
+    problem: &Schema,
+) -> Map<String, Value> {
+    let mut responses = Map::new();
+    let mut add = |protocol: Option<&Protocol>, media_type: &str, schema: &Schema| {
+        for refusal in &REFUSALS {
+            let content = json!({media_type: {"schema": schema}});
+            let response = json!({"description": refusal.words, "content": content});
+            responses.insert(refusal.name(protocol), response);
+        }
+    };
+    add(None, "application/problem+json", problem);
+    if let Some(protocol) = table.iter().find_map(|line| line.protocol) {
+        add(Some(protocol), protocol.media_type, &(protocol.schema)(schemas));
+    }
+    responses
 }
 
 const REFUSALS: [Refusal; 15] = [
@@ -207,7 +227,7 @@ fn operation(line: &Line, shapes: Shapes, example: &Value) -> Value {
         },
     });
     for refusal in REFUSALS.iter().filter(|refusal| (refusal.of)(line)) {
-        let reference = format!("#/components/responses/{}", refusal.name());
+        let reference = format!("#/components/responses/{}", refusal.name(line.protocol));
         operation["responses"][refusal.status] = json!({"$ref": reference});
     }
     let description: Vec<&str> = description.trim().lines().map(str::trim).collect();
@@ -228,7 +248,8 @@ fn operation(line: &Line, shapes: Shapes, example: &Value) -> Value {
             parameters.extend(query_parameters(input));
         }
         Some(input) => {
-            operation["requestBody"] = json!({"content": {"application/json": {"schema": input}}});
+            let media_type = line.protocol.map_or(JSON, |protocol| protocol.media_type);
+            operation["requestBody"] = json!({"content": {media_type: {"schema": input}}});
             parameters.push(json!({
                 "name": "Idempotency-Key", "in": "header",
                 "schema": {"type": "string", "minLength": 1, "maxLength": 255},
@@ -256,10 +277,10 @@ fn operation(line: &Line, shapes: Shapes, example: &Value) -> Value {
 
 fn success(line: &Line, output: Option<&Schema>) -> Value {
     match output {
-        Some(schema) => json!({
-            "description": "Success.",
-            "content": {"application/json": {"schema": schema}},
-        }),
+        Some(schema) => {
+            let media_type = line.protocol.map_or(JSON, |protocol| protocol.media_type);
+            json!({"description": "Success.", "content": {media_type: {"schema": schema}}})
+        }
         None if line.media_type.is_some() => {
             let media_type = line.media_type.unwrap_or_default();
             let schema = match media_type {

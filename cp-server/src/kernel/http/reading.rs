@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use axum::body::Bytes;
+use axum::http::HeaderValue;
 use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
 
@@ -19,7 +20,13 @@ pub(in crate::kernel) type Readers = Arc<OnceLock<HashMap<&'static str, Reader>>
 /// the result, and the audit event records it as the state before.
 pub(in crate::kernel) type Reader = Arc<dyn for<'a> Fn(Reading<'a>) -> Read<'a> + Send + Sync>;
 pub(in crate::kernel) type Read<'a> =
-    Pin<Box<dyn Future<Output = (Conn, Result<Option<Bytes>>)> + Send + 'a>>;
+    Pin<Box<dyn Future<Output = (Conn, Result<Option<Before>>)> + Send + 'a>>;
+
+/// The state of a resource before a change: the body of its GET line, and the entity tag.
+pub(in crate::kernel) struct Before {
+    pub(in crate::kernel) body: Bytes,
+    pub(in crate::kernel) tag: HeaderValue,
+}
 
 pub(in crate::kernel) struct Reading<'a> {
     pub(in crate::kernel) app: &'a App,

@@ -22,7 +22,7 @@ use crate::kernel::effect::Effect;
 use crate::kernel::error::Result;
 use crate::kernel::http::answer::Output;
 use crate::kernel::http::endpoint::{read_again, serve};
-use crate::kernel::http::line::{Line, Shapes};
+use crate::kernel::http::line::{Line, Protocol, Shapes};
 use crate::kernel::http::operation::{Args, Op};
 use crate::kernel::http::reading::{Reader, Readers};
 use crate::kernel::traces::{Span, Tracing};
@@ -282,6 +282,13 @@ impl Adding<'_> {
     #[must_use]
     pub fn unmetered(mut self) -> Self {
         self.line.metered = false;
+        self
+    }
+
+    /// Renders the line's responses in the form of a standard.
+    #[must_use]
+    pub fn in_protocol(mut self, protocol: &'static Protocol) -> Self {
+        self.line.protocol = Some(protocol);
         self
     }
 
