@@ -3,6 +3,7 @@
 pub mod group_members;
 pub mod person_organizations;
 pub mod row;
+pub mod scim_seats;
 pub mod seating;
 mod seats;
 
@@ -38,7 +39,8 @@ pub use seats::{
     Seat, accept_offers, bump_user, is_member, purge_user, refuse_owner, seat_owner, take,
 };
 use seats::{
-    accept_offer, first_status, leave, leave_project, owner_protected, refuse_outsider, refuse_seat,
+    accept_offer, first_status, leave_project, owner_protected, refuse_outsider, refuse_seat,
+    remove,
 };
 pub(super) use seats::{already, refuse_granting_ownership};
 
@@ -283,22 +285,11 @@ pub(crate) async fn update(
 /// Ends a membership. Returns the person, if the person leaves the organization by it.
 pub async fn end(cx: &mut Cx, id: MembershipId) -> Result<Option<UserId>> {
     let before = load(cx, id).await?;
-    if before.role_code == OWNER {
-        return Err(owner_protected("Cannot remove owner"));
-    }
-    if !cx.caller.is_user_in(before.user_id, cx.at) {
+    if before.role_code != OWNER && !cx.caller.is_user_in(before.user_id, cx.at) {
         refuse_touching(cx, &before).await?;
     }
-    let sql = "DELETE FROM memberships WHERE id = $1 AND organization_id = $2 AND role_id = $3";
-    if cx.tx.q(sql).bind(id).bind(cx.at).bind(before.role_id).exec().await? == 0 {
-        return Err(Error::stale());
-    }
-    let left = (before.scope == RoleScope::Organization).then_some(before.user_id);
-    if let Some(user) = left {
-        leave(cx, user).await?;
-    }
-    workspaces::bump(cx, cx.at, before.workspace_id).await?;
-    Ok(left)
+    remove(cx, &before).await?;
+    Ok((before.scope == RoleScope::Organization).then_some(before.user_id))
 }
 
 async fn accept(cx: &mut Cx, Own(id): Own<MembershipId>) -> Result<Membership> {

@@ -15,7 +15,7 @@ crate::routes! { groups:
     DELETE "/groups/{id}" GROUPS_WRITE => delete;
 }
 
-async fn delete(cx: &mut Cx, id: GroupId) -> Result<NoContent> {
+pub(super) async fn delete(cx: &mut Cx, id: GroupId) -> Result<NoContent> {
     // Before the budgets, so that this and a change of a budget do not deadlock. The members lose
     // the grants that they had through the group.
     organizations::touch(cx, cx.at).await?;

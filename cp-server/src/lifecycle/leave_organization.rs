@@ -4,6 +4,7 @@ use crate::governance::bindings;
 use crate::governance::marketplace::reactions;
 use crate::identity::ids::MembershipId;
 use crate::identity::memberships;
+use crate::kernel::access::ids::UserId;
 use crate::kernel::access::personal::OrOwn;
 use crate::kernel::error::Result;
 use crate::kernel::http::answer::NoContent;
@@ -21,9 +22,14 @@ crate::routes! { memberships:
 
 async fn delete(cx: &mut Cx, OrOwn(id): OrOwn<MembershipId>) -> Result<NoContent> {
     if let Some(user) = memberships::end(cx, id).await? {
-        bindings::leave(cx, user).await?;
-        limits::leave(cx, user).await?;
-        reactions::leave(cx, user).await?;
+        leave(cx, user).await?;
     }
     Ok(NoContent)
+}
+
+/// Ends what a person who left the organization has in the slices above the memberships.
+pub(super) async fn leave(cx: &mut Cx, user: UserId) -> Result<()> {
+    bindings::leave(cx, user).await?;
+    limits::leave(cx, user).await?;
+    reactions::leave(cx, user).await
 }

@@ -160,16 +160,16 @@ async fn create(cx: &mut Cx, _: Org, new: NewGroup) -> Result<Created<Group>> {
 }
 
 /// The initial values of a group.
-pub(super) struct Initial {
-    pub(super) name: Name,
-    pub(super) slug: Slug,
-    pub(super) parent_id: Option<GroupId>,
-    pub(super) product: String,
-    pub(super) description: Option<Prose>,
-    pub(super) external_id: Option<ExternalId>,
+pub struct Initial {
+    pub name: Name,
+    pub slug: Slug,
+    pub parent_id: Option<GroupId>,
+    pub product: String,
+    pub description: Option<Prose>,
+    pub external_id: Option<ExternalId>,
 }
 
-pub(super) async fn insert<G>(
+pub async fn insert<G>(
     cx: &mut Cx<G>,
     organization: OrganizationId,
     group: Initial,
@@ -286,6 +286,21 @@ async fn update(cx: &mut Cx, id: GroupId, patch: GroupPatch) -> Result<Group> {
         refuse_other_products(cx, &updated).await?;
     }
     Ok(updated)
+}
+
+/// Changes the name and the external ID of a group.
+pub async fn rename(
+    cx: &mut Cx,
+    group: &Group,
+    name: &Name,
+    external_id: Option<&ExternalId>,
+) -> Result<()> {
+    let sql = "UPDATE groups SET name = $3, external_id = $4, updated_at = $5
+               WHERE id = $1 AND organization_id = $2";
+    let at = after(group.updated_at, cx.now);
+    let update = cx.tx.q(sql).bind(group.id).bind(cx.at).bind(name).bind(external_id).bind(at);
+    update.exec().await?;
+    Ok(())
 }
 
 /// Ends the group, and its rows in this slice. The caller holds the organization.

@@ -6,8 +6,8 @@ use cp_contracts::ProblemCode;
 
 use super::seats::{first_status, refuse_seat};
 use super::{
-    At, MembershipPatch, MembershipRow, Seat, load, refuse_granting_ownership, refuse_touching,
-    take, update,
+    AcceptedAs, At, MembershipPatch, MembershipRow, MembershipStatus, Seat, load,
+    refuse_granting_ownership, refuse_touching, take, update,
 };
 use crate::identity::ids::MembershipId;
 use crate::identity::inviter::Inviter;
@@ -65,7 +65,7 @@ pub(in crate::identity) async fn in_organization(
 
 /// Seats a member of the organization in the group. A member of the group keeps the role unless one
 /// is given.
-pub(in crate::identity) async fn in_group(
+pub async fn in_group(
     cx: &mut Cx,
     group: GroupId,
     user: UserId,
@@ -105,7 +105,18 @@ pub(super) async fn find(
 }
 
 async fn seat(cx: &mut Cx, at: At, user: UserId, role: &Role) -> Result<()> {
-    let (status, accepted) = first_status(cx, user, None).await?;
+    let first = first_status(cx, user, None).await?;
+    seat_as(cx, at, user, role, first).await
+}
+
+/// Seats the person with this status, taken in this way.
+pub(super) async fn seat_as(
+    cx: &mut Cx,
+    at: At,
+    user: UserId,
+    role: &Role,
+    (status, accepted): (MembershipStatus, Option<AcceptedAs>),
+) -> Result<()> {
     let inviter = Some(Inviter::of(&cx.caller));
     let seat = Seat { user, at, role: role.id, status, accepted, inviter };
     let taken = take(cx, cx.at, seat, Codes::default()).await;

@@ -9,7 +9,7 @@ use crate::identity::escalation;
 use crate::identity::ids::{InvitationId, MembershipId, RoleId, TokenId};
 use crate::identity::inviter::Inviter;
 use crate::identity::role_grants::privileges_of;
-use crate::identity::roles::row::{Role, load_system};
+use crate::identity::roles::row::{Role, RoleScope, load_system};
 use crate::identity::roles::system::OWNER;
 use crate::identity::users::rows as users;
 use crate::kernel::access::caller::{Permission, Scope};
@@ -223,9 +223,24 @@ pub(super) async fn accept_offer<G>(
     workspaces::bump(cx, organization, offer.workspace_id).await
 }
 
+/// Removes a seat; with one of the organization, all seats of the person end.
+pub(super) async fn remove(cx: &mut Cx, before: &MembershipRow) -> Result<()> {
+    if before.role_code == OWNER {
+        return Err(owner_protected("Cannot remove owner"));
+    }
+    let sql = "DELETE FROM memberships WHERE id = $1 AND organization_id = $2 AND role_id = $3";
+    if cx.tx.q(sql).bind(before.id).bind(cx.at).bind(before.role_id).exec().await? == 0 {
+        return Err(Error::stale());
+    }
+    if before.scope == RoleScope::Organization {
+        leave(cx, before.user_id).await?;
+    }
+    workspaces::bump(cx, cx.at, before.workspace_id).await
+}
+
 /// Ends the memberships of a person who leaves the organization. The audit event lists the tokens
 /// and invitations that the person created.
-pub(super) async fn leave(cx: &mut Cx, user: UserId) -> Result<()> {
+async fn leave(cx: &mut Cx, user: UserId) -> Result<()> {
     let sql = "DELETE FROM memberships WHERE organization_id = $1 AND user_id = $2";
     cx.tx.q(sql).bind(cx.at).bind(user).exec().await?;
     users::unlink_from(cx, user).await?;
