@@ -235,6 +235,9 @@ compose! {
     lifecycle::affected;
     lifecycle::summaries;
     lifecycle::search;
+    lifecycle::scim;
+    lifecycle::scim::users;
+    lifecycle::scim::groups;
     tenancy::onboarding;
     tenancy::quotas;
     tenancy::workspaces;

@@ -11,6 +11,7 @@ pub mod move_project;
 pub mod notices;
 pub mod overview;
 mod purge;
+pub mod scim;
 pub mod search;
 pub mod summaries;
 

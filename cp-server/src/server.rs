@@ -46,6 +46,8 @@ use crate::kernel::traces::{Span, Tracing};
 use crate::licensing::keys::keyring::Keyring;
 use crate::licensing::leases::skew;
 use crate::licensing::status_lists::StatusLists;
+use crate::lifecycle::scim;
+use crate::lifecycle::scim::protocol::SCIM;
 use crate::server::api_document::ApiDocument;
 use crate::server::limits::Surface;
 use crate::telemetry;
@@ -164,7 +166,7 @@ async fn respond(app: App, mut request: Request, next: Next, span: Span) -> Resp
     let route = (matched.is_some() || page.is_some()).then_some(label);
     let mut response = match asked {
         Some(asked) => as_page(&app, &asked, response, &id),
-        None => as_problem(response, app.settings.base_path(), &id),
+        None => as_problem(response, &app, path, &id),
     };
     headers::secure(response.headers_mut(), is_https);
     limit.write(response.headers_mut());
@@ -274,17 +276,22 @@ fn document(response: &Response, base_path: &str, id: &str) -> Problem {
 }
 
 /// Adds the request ID to refusals, and renders those of the framework as problem documents.
-fn as_problem(response: Response, base_path: &str, id: &str) -> Response {
+fn as_problem(response: Response, app: &App, path: &str, id: &str) -> Response {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         return response;
     }
-    let document = document(&response, base_path, id);
+    let document = document(&response, app.settings.base_path(), id);
     let (mut parts, _) = response.into_parts();
-    let text = serde_json::to_vec(&document).unwrap_or_default();
-    parts
-        .headers
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    let (text, media_type) = if scim::protocol::is_below(path) {
+        let (status, body) = (SCIM.refusal)(&document);
+        parts.status = StatusCode::from_u16(status).unwrap_or(parts.status);
+        (serde_json::to_vec(&body), SCIM.media_type)
+    } else {
+        (serde_json::to_vec(&document), "application/problem+json")
+    };
+    let text = text.unwrap_or_default();
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     parts.headers.remove(header::CONTENT_LENGTH);
     Response::from_parts(parts, Body::from(text))
 }

@@ -1,0 +1,33 @@
+-- What the identity provider of an organization says about a person (SCIM). It is the organization's
+-- own view: the person's record belongs to the platform.
+CREATE TABLE scim_users (
+    organization_id UUID NOT NULL REFERENCES organizations (id),
+    user_id UUID NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    user_name TEXT COLLATE "C" NOT NULL,
+    -- The same in lower case.
+    user_name_key TEXT COLLATE "C" NOT NULL,
+    external_id TEXT COLLATE "C",
+    -- The primary e-mail address in lower case; null for that of the person's record.
+    email_key TEXT COLLATE "C",
+    -- The attributes `name`, `displayName` and `emails`.
+    profile JSONB NOT NULL,
+    -- How the person took the seat that `active: false` ended; null unless it ended one that was taken.
+    accepted_as TEXT COLLATE "C",
+    created_at TIMESTAMPTZ NOT NULL,
+    updated_at TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (organization_id, user_id)
+);
+CREATE UNIQUE INDEX scim_users_user_name_key ON scim_users (organization_id, user_name_key);
+CREATE UNIQUE INDEX scim_users_external_id ON scim_users (organization_id, external_id);
+CREATE INDEX scim_users_user ON scim_users (user_id);
+
+-- The groups of a person whom the identity provider has deactivated: `active: true` brings them back.
+CREATE TABLE scim_inactive_members (
+    organization_id UUID NOT NULL,
+    group_id UUID NOT NULL,
+    user_id UUID NOT NULL,
+    PRIMARY KEY (group_id, user_id),
+    FOREIGN KEY (organization_id, group_id) REFERENCES groups (organization_id, id) ON DELETE CASCADE,
+    FOREIGN KEY (organization_id, user_id) REFERENCES scim_users (organization_id, user_id) ON DELETE CASCADE
+);
+CREATE INDEX scim_inactive_members_user ON scim_inactive_members (organization_id, user_id);
