@@ -17,6 +17,7 @@ mod leases;
 mod license_keys;
 mod licensing;
 mod metering;
+mod scim;
 mod security;
 mod stores;
 mod sweep;

@@ -75,6 +75,13 @@ fn too_much(world: &World, line: &Line, own: &str) -> Vec<Value> {
             bodies
         }
         "organizations.transfer_ownership" => vec![json!({"user_id": acme.user})],
+        "scim.create_user" => vec![json!({"userName": "new@new.example"})],
+        "scim.replace_group" => vec![json!({
+            "displayName": "Sales", "members": [{"value": acme.user}, {"value": acme.owner}],
+        })],
+        "scim.update_group" => vec![json!({"Operations": [
+            {"op": "add", "path": "members", "value": [{"value": acme.owner}]},
+        ]})],
         "groups.put_member" => vec![json!({}), json!({"role": "admin"})],
         "projects.grant" => vec![json!({}), json!({"role": "admin"})],
         "invitations.create" => vec![

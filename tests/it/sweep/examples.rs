@@ -38,6 +38,10 @@ impl World {
             "memberships" => &acme.membership,
             "groups" => pick(&acme.group, &acme.spare_group),
             "members" => &acme.user,
+            "Users" => &acme.user,
+            "Groups" => pick(&acme.group, &acme.spare_group),
+            "ResourceTypes" => "User",
+            "Schemas" => "urn:ietf:params:scim:schemas:core:2.0:User",
             "projects" => &acme.project,
             "artifacts" => &acme.artifact,
             "invitations" => &acme.invitation,
@@ -192,6 +196,33 @@ pub fn example(world: &World, line: &Line) -> Example {
         "invitations.create" => body(json!({"email": "new@acme.example", "role": "member"})),
         "invitations.resend" => body(json!({"expires_in_hours": 24})),
         "invitations.accept" => body(json!({"token": acme.invitation_token})),
+        "scim.create_user" => body(json!({
+            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
+            "userName": "anna@acme.example", "externalId": "00u1", "active": true,
+            "name": {"givenName": "Anna", "familyName": "Berg"},
+            "emails": [{"value": "anna@acme.example", "type": "work", "primary": true}],
+        })),
+        "scim.replace_user" => body(json!({
+            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
+            "userName": "mats@acme.example", "displayName": "Mats",
+        })),
+        "scim.update_user" => body(json!({
+            "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+            "Operations": [{"op": "replace", "path": "active", "value": false}],
+        })),
+        "scim.create_group" => body(json!({
+            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"],
+            "displayName": "Marketing", "members": [{"value": acme.user}],
+        })),
+        "scim.replace_group" => body(json!({
+            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": "Sales team",
+        })),
+        "scim.update_group" => body(json!({
+            "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+            "Operations": [
+                {"op": "add", "path": "members", "value": [{"value": acme.owner}]},
+            ],
+        })),
         "groups.create" => body(json!({"name": "Marketing"})),
         "groups.put_member" | "projects.grant" => body(json!({"role": "admin"})),
         "projects.create" => body(json!({"name": "Gemini"})),
