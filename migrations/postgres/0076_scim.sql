@@ -19,6 +19,7 @@ CREATE TABLE scim_users (
 );
 CREATE UNIQUE INDEX scim_users_user_name_key ON scim_users (organization_id, user_name_key);
 CREATE UNIQUE INDEX scim_users_external_id ON scim_users (organization_id, external_id);
+CREATE INDEX scim_users_email ON scim_users (organization_id, email_key);
 CREATE INDEX scim_users_user ON scim_users (user_id);
 
 -- The groups of a person whom the identity provider has deactivated: `active: true` brings them back.

@@ -77,7 +77,8 @@ async fn refusals_have_the_form_of_the_standard(world: World) {
         assert_eq!(refused["status"], status.to_string(), "{method} {path}");
         let schemas = json!(["urn:ietf:params:scim:api:messages:2.0:Error"]);
         assert_eq!(refused["schemas"], schemas, "{method} {path}");
-        let members: Vec<&String> = refused.as_object().unwrap().keys().collect();
+        let mut members: Vec<&String> = refused.as_object().unwrap().keys().collect();
+        members.sort();
         assert_eq!(members, ["detail", "schemas", "status"], "{method} {path}");
     }
     let stranger = world.by("junk").get(world.org("/scim/v2/Users")).await;
@@ -96,7 +97,8 @@ async fn refusals_have_the_form_of_the_standard(world: World) {
 async fn guide_names_the_permissions_of_the_token(world: World) {
     let guide = include_str!("../../../docs/scim.md");
     let codes = token_permissions(&world).await;
-    for code in &codes {
+    // The table of the tests has one resource more.
+    for code in codes.iter().filter(|code| *code != "notes:read") {
         assert!(guide.contains(&format!("\"{code}\"")), "docs/scim.md does not name {code}");
     }
 }

@@ -112,7 +112,9 @@ fn tokens(text: &str) -> Result<Vec<Token>> {
                 let ends = |c: char| c.is_whitespace() || "[]()\"".contains(c);
                 let rest = &text[start..];
                 let word = &rest[..rest.find(ends).unwrap_or(rest.len())];
-                word.chars().for_each(|_| drop(chars.next()));
+                for _ in word.chars() {
+                    chars.next();
+                }
                 tokens.push(Token::Word(word.to_owned()));
             }
         }

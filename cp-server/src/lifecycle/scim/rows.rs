@@ -7,12 +7,14 @@ use serde_json::{Map, Value};
 
 use super::filter::{self, Term};
 use super::protocol::taken;
+use super::shapes::primary_email;
 use crate::identity::memberships::AcceptedAs;
 use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::db::query::{Query, Rows};
 use crate::kernel::db::record::Object;
+use crate::kernel::db::values::Row;
 use crate::kernel::declaration::{Declaration, Export};
-use crate::kernel::error::{OnConflict, Result};
+use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::section::Section;
 use crate::kernel::text::ExternalId;
@@ -70,10 +72,20 @@ const FROM: &str = "(SELECT user_id FROM memberships
                      WHERE organization_id = $1 AND scope = 'organization'
                      UNION SELECT user_id FROM scim_users WHERE organization_id = $1) p
     JOIN users u ON u.id = p.user_id
-    LEFT JOIN scim_users s ON s.organization_id = $1 AND s.user_id = p.user_id
-    LEFT JOIN memberships m ON m.organization_id = $1 AND m.user_id = p.user_id
+    LEFT JOIN scim_users s ON s.organization_id = $1 AND s.user_id = u.id
+    LEFT JOIN memberships m ON m.organization_id = $1 AND m.user_id = u.id
                            AND m.scope = 'organization'
     WHERE TRUE";
+
+/// The same, for a condition on `u.id` that an index serves: the others are not read.
+const KEYED: &str = "users u
+    LEFT JOIN scim_users s ON s.organization_id = $1 AND s.user_id = u.id
+    LEFT JOIN memberships m ON m.organization_id = $1 AND m.user_id = u.id
+                           AND m.scope = 'organization'
+    WHERE (s.user_id IS NOT NULL OR m.id IS NOT NULL)";
+
+/// The attributes whose comparison leads to few people.
+const KEYS: [&str; 5] = ["id", "username", "externalid", "emails", "emails.value"];
 
 /// What the provider says about a person.
 #[derive(Debug, PartialEq)]
@@ -95,8 +107,8 @@ impl Person {
 
 /// Returns the person, if the organization has them.
 pub(super) async fn find(cx: &mut Cx, user: UserId) -> Result<Option<Person>> {
-    let query = cx.tx.select_from(COLUMNS, FROM).bind(cx.at);
-    Ok(query.and(" AND p.user_id = ?", user).opt().await?)
+    let query = cx.tx.select_from(COLUMNS, KEYED).bind(cx.at);
+    Ok(query.and(" AND u.id = ?", user).opt().await?)
 }
 
 /// Returns a page of the people that fit the filter, and their number.
@@ -106,40 +118,46 @@ pub(super) async fn page(
     start: i64,
     count: i64,
 ) -> Result<(i64, Vec<Person>)> {
-    let total: Rows<'_, (i64,)> = cx.tx.select_from("COUNT(*)", FROM).bind(cx.at);
+    let is_keyed = filter.iter().any(|term| KEYS.contains(&&*term.attribute));
+    let from = if is_keyed { KEYED } else { FROM };
+    let total: Rows<'_, (i64,)> = cx.tx.select_from("COUNT(*)", from).bind(cx.at);
     let (total,) = narrowed(total, filter)?.one().await?;
     if count == 0 || start > total {
         return Ok((total, Vec::new()));
     }
-    let people: Rows<'_, Person> = cx.tx.select_from(COLUMNS, FROM).bind(cx.at);
-    let people = narrowed(people, filter)?.sql(" ORDER BY p.user_id");
+    let people: Rows<'_, Person> = cx.tx.select_from(COLUMNS, from).bind(cx.at);
+    let people = narrowed(people, filter)?.sql(" ORDER BY u.id");
     let people = people.and(" LIMIT ?", count).and(" OFFSET ?", start - 1);
     Ok((total, people.all().await?))
 }
 
-fn narrowed<'c, R: crate::kernel::db::values::Row>(
-    mut rows: Rows<'c, R>,
-    filter: &[Term],
-) -> Result<Rows<'c, R>> {
+fn narrowed<'c, R: Row>(mut rows: Rows<'c, R>, filter: &[Term]) -> Result<Rows<'c, R>> {
     for Term { attribute, value } in filter {
         let key = value.to_lowercase();
         rows = match &**attribute {
             "id" => match value.parse::<UserId>() {
-                Ok(id) => rows.and(" AND p.user_id = ?", id),
+                Ok(id) => rows.and(" AND u.id = ?", id),
                 Err(_) => rows.sql(" AND FALSE"),
             },
-            // The first condition is for the indexes.
             "username" => rows.and(
-                " AND p.user_id IN (SELECT user_id FROM scim_users
-                                    WHERE organization_id = $1 AND user_name_key = ?
-                                    UNION SELECT id FROM users WHERE email_key = ?)
+                " AND u.id IN (SELECT user_id FROM scim_users
+                               WHERE organization_id = $1 AND user_name_key = ?
+                               UNION SELECT id FROM users WHERE email_key = ?)
                   AND COALESCE(s.user_name_key, u.email_key) = ?",
                 key,
             ),
-            "externalid" => rows.and(" AND s.external_id = ?", value.as_str()),
-            "emails" | "emails.value" => {
-                rows.and(" AND COALESCE(s.email_key, u.email_key) = ?", key)
-            }
+            "externalid" => rows.and(
+                " AND u.id IN (SELECT user_id FROM scim_users
+                               WHERE organization_id = $1 AND external_id = ?)",
+                value.as_str(),
+            ),
+            "emails" | "emails.value" => rows.and(
+                " AND u.id IN (SELECT user_id FROM scim_users
+                               WHERE organization_id = $1 AND email_key = ?
+                               UNION SELECT id FROM users WHERE email_key = ?)
+                  AND COALESCE(s.email_key, u.email_key) = ?",
+                key,
+            ),
             // Providers name the type of the address, which does not matter here.
             "emails.type" => rows,
             "active" => rows.and(" AND (m.id IS NOT NULL) = ?", key == "true"),
@@ -159,7 +177,7 @@ pub(super) async fn describe(cx: &mut Cx, user: UserId, new: &Description) -> Re
                ON CONFLICT (organization_id, user_id) DO UPDATE
                SET user_name = $3, user_name_key = $4, external_id = $5, email_key = $6,
                    profile = $7, updated_at = $8";
-    let email = super::shapes::primary_email(&new.profile).map(|email| email.to_lowercase());
+    let email = primary_email(&new.profile).map(|email| email.to_lowercase());
     let insert = cx
         .tx
         .q(sql)
@@ -195,7 +213,7 @@ async fn refuse_taken(cx: &mut Cx, user: UserId, user_name: &str) -> Result<()> 
     }
 }
 
-fn user_name_taken() -> crate::kernel::error::Error {
+fn user_name_taken() -> Error {
     taken("`userName` is already used by another user of the organization.")
 }
 
@@ -260,8 +278,8 @@ pub(super) async fn known(cx: &mut Cx, users: &[UserId]) -> Result<HashMap<UserI
         return Ok(HashMap::new());
     }
     let rows: Rows<'_, (UserId, bool)> =
-        cx.tx.select_from("p.user_id, m.id IS NOT NULL", FROM).bind(cx.at);
-    let rows = rows.sql(" AND p.user_id IN ");
+        cx.tx.select_from("u.id, m.id IS NOT NULL", KEYED).bind(cx.at);
+    let rows = rows.sql(" AND u.id IN ");
     let rows = rows.rows([users], |query, of| of.iter().copied().fold(query, Query::bind));
     Ok(rows.all().await?.into_iter().collect())
 }

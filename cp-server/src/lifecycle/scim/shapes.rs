@@ -8,7 +8,7 @@
 use serde_json::{Map, Value};
 
 use super::protocol::{invalid_value, refused};
-use crate::kernel::error::Result;
+use crate::kernel::error::{Error, Result};
 use crate::kernel::text::{Email, ExternalId, quoted};
 
 pub(super) const USER_SCHEMA: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
@@ -246,7 +246,7 @@ pub(super) fn without_schema(name: &str) -> &str {
 }
 
 /// Returns the refusal of a path that leads to no attribute.
-pub(super) fn unknown_path(path: &str) -> crate::kernel::error::Error {
+pub(super) fn unknown_path(path: &str) -> Error {
     let path = quoted(path);
     refused("invalidPath", format!("`path` must name an attribute of the resource (got {path})."))
 }

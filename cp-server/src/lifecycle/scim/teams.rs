@@ -7,6 +7,7 @@ use super::protocol::{refused, taken};
 use crate::kernel::access::ids::UserId;
 use crate::kernel::access::products;
 use crate::kernel::db::query::{Query, Rows};
+use crate::kernel::db::values::Row;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::secret::hex;
@@ -15,7 +16,7 @@ use crate::tenancy::groups::Group;
 use crate::tenancy::ids::GroupId;
 
 /// The largest number of members in a response of several groups.
-const LISTED_MEMBERS: usize = 20_000;
+const LISTED_MEMBERS: i64 = 20_000;
 /// The largest number that a derived slug ends with.
 const NUMBERED: u32 = 20;
 
@@ -57,10 +58,7 @@ pub(super) async fn page(
     Ok((total, groups.and(" LIMIT ?", count).and(" OFFSET ?", start - 1).all().await?))
 }
 
-fn narrowed<'c, R: crate::kernel::db::values::Row>(
-    mut rows: Rows<'c, R>,
-    filter: &[Term],
-) -> Result<Rows<'c, R>> {
+fn narrowed<'c, R: Row>(mut rows: Rows<'c, R>, filter: &[Term]) -> Result<Rows<'c, R>> {
     for Term { attribute, value } in filter {
         rows = match &**attribute {
             "id" => match value.parse::<GroupId>() {
@@ -97,7 +95,7 @@ pub(super) async fn members(
     let sql = "SELECT x.group_id, x.user_id, COALESCE(s.user_name, u.email) AS user_name
                FROM (SELECT group_id, user_id FROM memberships
                      WHERE organization_id = $1 AND scope = 'group'
-                     UNION SELECT group_id, user_id FROM scim_inactive_members
+                     UNION ALL SELECT group_id, user_id FROM scim_inactive_members
                      WHERE organization_id = $1) x
                JOIN users u ON u.id = x.user_id
                LEFT JOIN scim_users s ON s.organization_id = $1 AND s.user_id = x.user_id
@@ -105,8 +103,8 @@ pub(super) async fn members(
     let query = cx.tx.q(sql).bind(cx.at);
     let query = query.rows([groups], |query, of| of.iter().copied().fold(query, Query::bind));
     let query = query.sql(" ORDER BY x.group_id, x.user_id");
-    let rows: Vec<Member> = query.and(" LIMIT ?", LISTED_MEMBERS as i64 + 1).all().await?;
-    if rows.len() > LISTED_MEMBERS {
+    let rows: Vec<Member> = query.and(" LIMIT ?", LISTED_MEMBERS + 1).all().await?;
+    if i64::try_from(rows.len()).is_ok_and(|count| count > LISTED_MEMBERS) {
         let detail = format!(
             "The response would have more than {LISTED_MEMBERS} members. Send \
              excludedAttributes=members, or a smaller `count`."

@@ -163,7 +163,8 @@ async fn create(cx: &mut Cx, _: Org, body: ScimBody) -> Result<Made> {
         return Err(taken("The organization has a user for this person already."));
     }
     let is_member = known.is_some();
-    if user.display_name.is_none() && !user.is_superadmin {
+    // A person who was there before has the name that others know.
+    if user.created_at == cx.now {
         set_name(cx, &user, &new.profile).await?;
     }
     rows::describe(cx, user.id, &new).await?;
@@ -176,7 +177,7 @@ async fn create(cx: &mut Cx, _: Org, body: ScimBody) -> Result<Made> {
     resource(&Place::of(cx), person).made(&projection)
 }
 
-/// Sets the display name of a person who has none, like every caller of the organization.
+/// Sets the display name of a new person.
 async fn set_name(cx: &mut Cx, user: &users::User, profile: &Map<String, Value>) -> Result<()> {
     let whole = profile.get("displayName").or_else(|| profile.get("name")?.get("formatted"));
     let part = |part: &str| profile.get("name")?.get(part)?.as_str();
