@@ -241,6 +241,29 @@ fn fetching(server: &ControlPlane, keys: &Server) -> Verifier {
 }
 
 #[test]
+fn list_of_each_new_token_is_watched() {
+    let (server, keys) = (ControlPlane::start(), Server::start(ok(&set(&[&KEY]))));
+    let path = |n: u8| format!("/api/v1/status-lists/{n}");
+    let issue = |n: u8| {
+        let mut claims = token(&server, n, NOW + 1_000);
+        let uri = format!("{}{}", server.base(), path(n));
+        claims["status"] = json!({ "status_list": { "idx": IDX, "uri": uri } });
+        server.issue(&KEY, &claims);
+    };
+    // Both threads request the list at once, and again after half a minute at the earliest.
+    let is_watched = |n: u8| {
+        let requests = server.requests();
+        requests.iter().filter(|(_, requested, ..)| *requested == path(n)).count() == 2
+    };
+    issue(1);
+    let verifier = fetching(&server, &keys);
+    eventually(|| is_watched(1));
+    issue(2);
+    verifier.check_in_now().unwrap();
+    eventually(|| is_watched(2));
+}
+
+#[test]
 fn new_token_waits_for_its_key() {
     let (server, keys) = (ControlPlane::start(), Server::start(ok(&set(&[&KEY]))));
     let (first, second) = (token(&server, 1, NOW + 1_000), token(&server, 2, NOW + 2_000));
