@@ -17,6 +17,7 @@ mod frame;
 mod generic;
 mod html;
 mod icons;
+mod input;
 mod log_head;
 mod pager;
 mod pages;
@@ -132,6 +133,11 @@ impl Console {
         response
     }
 
+    fn resources(&self) -> Arc<Resources> {
+        let read = || Arc::new(Resources::of(&self.table, &self.descriptions));
+        self.resources.get_or_init(read).clone()
+    }
+
     async fn answer(&self, parts: Parts, body: Body) -> Result<Response> {
         let path = parts.uri.path().strip_prefix("/console").unwrap_or_default();
         let path = path.trim_end_matches('/').to_owned();
@@ -161,7 +167,9 @@ impl Console {
                     return Ok(to(&format!("{base}/console/sign-in?{return_to}")));
                 }
                 let entries = read_form(&parts.headers, body).await?;
-                return Ok(sign_in::kept(&base, theme, &format!("{base}{target}"), &entries));
+                let secrets = self.resources().secrets(&path, page.calls);
+                let url = format!("{base}{target}");
+                return Ok(sign_in::kept(&base, theme, &url, &entries, &secrets));
             }
             ops => ops?,
         };
@@ -170,10 +178,7 @@ impl Console {
             false => Vec::new(),
         };
         let now = self.api.app.clock.now();
-        let resources = self
-            .resources
-            .get_or_init(|| Arc::new(Resources::of(&self.table, &self.descriptions)))
-            .clone();
+        let resources = self.resources();
         let mut view = View {
             ops,
             base,

@@ -1,17 +1,14 @@
-//! Forms: entries for the fields of an input, and the input of the entries.
+//! Forms: entries for the fields of an input. The input of the entries is `input.rs`.
 //!
 //! # Design
-//! Names are JSON pointers without their first slash: `features`, `override/level`. The schema decides
-//! the type of a value, never the browser. An entry that does not fit its type is sent as a string, so
-//! that the operation refuses it in its own words. An entry that is empty and optional is absent. In a
-//! change, an emptied entry is null, and an entry that stayed the same is not sent.
+//! Names are JSON pointers without their first slash: `features`, `override/level`.
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Number, Value};
+use serde_json::Value;
 
 use super::html::{Markup, html, icon};
-use super::rows::{KINDS, row_of, sent_rows, typed};
+use super::rows::{KINDS, row_of, sent_rows};
 use super::schema::{Control, Field};
 use super::view::value;
 use super::words;
@@ -25,8 +22,10 @@ pub(super) type Suggestions = BTreeMap<String, Vec<(String, String)>>;
 /// What a form shows.
 #[derive(Default)]
 pub(super) struct Shown<'f> {
-    /// The entries of a form that was sent.
+    /// The entries of a form that was sent, or of a link.
     pub(super) entries: Option<&'f Entries>,
+    /// Whether a link fills in the entries. The other entries show the present state.
+    pub(super) is_of_link: bool,
     /// The present state of the thing.
     pub(super) current: Option<&'f Value>,
     /// Refusals, by the name of their entry.
@@ -38,8 +37,12 @@ pub(super) struct Shown<'f> {
 const SPARE_ROWS: usize = 2;
 
 impl Shown<'_> {
-    fn is_sent(&self) -> bool {
-        self.entries.is_some()
+    /// Returns the entries that decide about a field, also when none is its own.
+    fn sent(&self, name: &str) -> Option<&'_ Entries> {
+        let below =
+            |known: &str| known.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'));
+        let names = |(known, _): &(String, String)| known == name || below(known);
+        self.entries.filter(|entries| !self.is_of_link || entries.iter().any(names))
     }
 
     pub(super) fn entry(&self, name: &str) -> Option<&str> {
@@ -50,10 +53,15 @@ impl Shown<'_> {
         self.current.and_then(|current| current.pointer(&format!("/{name}")))
     }
 
+    /// Whether the present state has yes or no: a box shows it.
+    fn is_flag(&self, name: &str) -> bool {
+        self.current(name).is_some_and(Value::is_boolean)
+    }
+
     /// Returns the text of an entry: as it was sent, or of the present state.
     fn text(&self, name: &str) -> String {
-        if self.is_sent() {
-            return self.entry(name).unwrap_or_default().to_owned();
+        if let Some(entries) = self.sent(name) {
+            return value(entries, name).unwrap_or_default().to_owned();
         }
         match self.current(name) {
             None | Some(Value::Null) => String::new(),
@@ -106,6 +114,8 @@ fn entry(field: &Field, prefix: &str, shown: &Shown<'_>) -> Markup {
         }
     };
     let text = shown.text(&name);
+    // The box of a new thing shows what the server sets.
+    let is_on = field.is_on && shown.sent(&name).is_none() && shown.current(&name).is_none();
     match &field.control {
         Control::Choice(words) if words.len() <= 4 => {
             let all: Vec<&str> = match field.is_required {
@@ -137,7 +147,7 @@ fn entry(field: &Field, prefix: &str, shown: &Shown<'_>) -> Markup {
                 }
             }
         },
-        Control::Flag if field.is_nullable && shown.current.is_none() => html! {
+        Control::Flag if field.is_nullable && !shown.is_flag(&name) => html! {
             div class=(kind) {
                 label for=(anchor) { (field.label) (optional) } (about)
                 select id=(anchor) name=(name) aria-describedby=[described] aria-invalid=[invalid] {
@@ -150,7 +160,7 @@ fn entry(field: &Field, prefix: &str, shown: &Shown<'_>) -> Markup {
         Control::Flag => html! {
             div class=(kind) {
                 div.check {
-                    input id=(anchor) type="checkbox" name=(name) value="true" checked[text == "true"]
+                    input id=(anchor) type="checkbox" name=(name) value="true" checked[text == "true" || text.is_empty() && is_on]
                         aria-describedby=[described] aria-invalid=[invalid];
                     label for=(anchor) { (field.label) }
                 }
@@ -158,7 +168,7 @@ fn entry(field: &Field, prefix: &str, shown: &Shown<'_>) -> Markup {
             }
         },
         Control::Several(words) => {
-            let chosen: Vec<String> = match shown.entries {
+            let chosen: Vec<String> = match shown.sent(&name) {
                 Some(entries) => {
                     entries.iter().filter(|(n, _)| *n == name).map(|(_, v)| v.clone()).collect()
                 }
@@ -243,16 +253,19 @@ fn set_of(word: &str) -> Option<&str> {
 
 /// The rows of an object without fixed members: a name, a kind and a value.
 fn rows(field: &Field, name: &str, shown: &Shown<'_>) -> Markup {
-    let mut rows: Vec<[String; 3]> = match shown.entries {
+    let mut rows: Vec<[String; 3]> = match shown.sent(name) {
         Some(entries) => sent_rows(entries, name),
+        None if field.is_secret => Vec::new(),
         None => {
             let members = shown.current(name).and_then(Value::as_object).into_iter().flatten();
             members.map(|(name, value)| row_of(name, value)).collect()
         }
     };
+    let is_set = shown.current(name).and_then(Value::as_object).is_some_and(|all| !all.is_empty());
     let more = rows.len() + SPARE_ROWS;
     rows.resize(more, Default::default());
     html! {
+            @if field.is_secret && is_set { p.hint { "Set, not shown. Rows replace all of it; without rows, it stays." } }
             div.pairs {
                 @for (n, [key, kind, text]) in rows.iter().enumerate() {
                     div {
@@ -267,95 +280,6 @@ fn rows(field: &Field, name: &str, shown: &Shown<'_>) -> Markup {
                 }
                 button.btn.s name="_more" value=(name) { (icon("plus")) "Add a row" }
             }
-    }
-}
-
-/// Returns the input of the entries. With the present state, only what differs from it.
-pub(super) fn read(
-    fields: &[Field],
-    prefix: &str,
-    entries: &Entries,
-    current: Option<&Value>,
-) -> Value {
-    let mut input = Map::new();
-    for field in fields {
-        let name = format!("{prefix}{}", field.name);
-        let before = current.map(|current| &current[&field.name]);
-        let after = value_of(field, &name, entries);
-        match (after, before) {
-            (Some(after), Some(before)) if after == *before => {}
-            (Some(Value::Object(mut after)), Some(Value::Object(before)))
-                if matches!(field.control, Control::Rows) && !field.is_nullable =>
-            {
-                // The operation merges these members: null removes one.
-                for name in before.keys() {
-                    after.entry(name.clone()).or_insert(Value::Null);
-                }
-                input.insert(field.name.clone(), after.into());
-            }
-            (Some(after), None | Some(Value::Null)) if is_nothing(&after, field) => {}
-            (Some(after), _) => {
-                input.insert(field.name.clone(), after);
-            }
-            (None, Some(before)) if !before.is_null() && field.is_nullable && !field.is_secret => {
-                input.insert(field.name.clone(), Value::Null);
-            }
-            (None, _) => {}
-        }
-    }
-    Value::Object(input)
-}
-
-/// Whether a value is what an absent one means.
-fn is_nothing(value: &Value, field: &Field) -> bool {
-    !field.is_required
-        && match value {
-            Value::Object(members) => members.is_empty(),
-            Value::Array(items) => items.is_empty(),
-            Value::Bool(false) => !field.is_nullable,
-            _ => false,
-        }
-}
-
-fn value_of(field: &Field, name: &str, entries: &Entries) -> Option<Value> {
-    let text = value(entries, name).unwrap_or_default();
-    let trimmed = text.trim();
-    match &field.control {
-        Control::Group(fields) => Some(read(fields, &format!("{name}/"), entries, None)),
-        Control::Rows => {
-            let rows = sent_rows(entries, name).into_iter();
-            Some(Value::Object(rows.map(|[key, kind, text]| (key, typed(&kind, &text))).collect()))
-        }
-        Control::Several(_) => {
-            let all = entries.iter().filter(|(known, _)| known == name);
-            Some(all.map(|(_, word)| Value::from(word.as_str())).collect())
-        }
-        Control::Lines => {
-            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-            Some(lines.map(Value::from).collect())
-        }
-        Control::Flag if trimmed.is_empty() && field.is_nullable => None,
-        Control::Flag => Some(match trimmed {
-            "true" => true.into(),
-            "" | "false" => false.into(),
-            other => other.into(),
-        }),
-        _ if trimmed.is_empty() => None,
-        Control::Integer => {
-            Some(trimmed.parse::<i64>().map_or_else(|_| trimmed.into(), Value::from))
-        }
-        Control::Decimal => {
-            let number = trimmed.parse::<Number>();
-            Some(number.map_or_else(|_| trimmed.into(), Value::Number))
-        }
-        Control::Instant => {
-            let at = words::read_form_instant(trimmed);
-            Some(at.map_or_else(|| trimmed.into(), |at| words::iso(at).into()))
-        }
-        Control::Json => Some(serde_json::from_str(trimmed).unwrap_or_else(|_| trimmed.into())),
-        // A browser sends line ends of its own.
-        Control::Text => Some(text.replace("\r\n", "\n").into()),
-        Control::Choice(_) | Control::Line(_) => Some(trimmed.into()),
     }
 }
 

@@ -3,7 +3,7 @@
 //! A *collection* is a GET line whose answer has `items`. Its *thing* is the GET line whose answer is
 //! one of these items. A new slice has both without a line here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::http::Method;
 use serde_json::Value;
@@ -22,6 +22,9 @@ const ONCE: [&str; 4] = [
     "It is a credential",
     "The secret that signs",
 ];
+
+/// Fields that are credentials of data planes: a page without a session must not contain them.
+const CREDENTIALS: [(&str, &str); 1] = [("bundles.inspect", "token")];
 
 /// What the table says.
 pub(super) struct Resources {
@@ -228,6 +231,23 @@ impl Resources {
         }
     }
 
+    /// Returns the entries of the forms at a path, and of these operations, that are secrets. A field
+    /// within another one has the name of both.
+    pub(super) fn secrets(&self, path: &str, calls: &[&str]) -> BTreeSet<String> {
+        let template = self.place(path).map(|(template, _)| template);
+        let put = template.and_then(|template| self.adding(template)).map(|(put, _)| put);
+        let mut secrets = BTreeSet::new();
+        for one in &self.operations {
+            let is_here = template == Some(one.path) || put.is_some_and(|put| put.name == one.name);
+            if is_here || calls.contains(&one.name) {
+                add_secrets(&self.fields(one), "", &mut secrets);
+                let own = CREDENTIALS.iter().filter(|(operation, _)| *operation == one.name);
+                secrets.extend(own.map(|(_, field)| (*field).to_owned()));
+            }
+        }
+        secrets
+    }
+
     /// Returns the members of an answer.
     pub(super) fn members(&self, schema: &Value) -> Vec<(String, Value)> {
         schema::members(&self.schemas, schema)
@@ -271,6 +291,19 @@ impl Operation {
             }
             "put_member" | "add_member" => format!("Add the {noun}"),
             _ => format!("Create the {noun}"),
+        }
+    }
+}
+
+/// Adds the names of the fields whose values answers never return.
+fn add_secrets(fields: &[Field], prefix: &str, secrets: &mut BTreeSet<String>) {
+    for field in fields {
+        let name = format!("{prefix}{}", field.name);
+        if let Control::Group(fields) = &field.control {
+            add_secrets(fields, &format!("{name}/"), secrets);
+        }
+        if field.is_secret {
+            secrets.insert(name);
         }
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Field {
     pub(super) is_nullable: bool,
     /// Whether answers never return the value.
     pub(super) is_secret: bool,
+    /// Whether an absent flag is true.
+    pub(super) is_on: bool,
     pub(super) control: Control,
 }
 
@@ -101,6 +103,7 @@ fn field(schemas: &Schemas, name: &str, member: &Value, is_required: bool, depth
         is_required,
         is_nullable,
         is_secret: member["writeOnly"] == true || schema["writeOnly"] == true,
+        is_on: member["default"] == true,
         control: control(schemas, name, schema, depth),
     }
 }

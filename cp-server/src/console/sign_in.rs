@@ -1,5 +1,7 @@
 //! Signing in and out: the pages without a session.
 
+use std::collections::BTreeSet;
+
 use axum::body::to_bytes;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -171,12 +173,23 @@ async fn use_link(view: &mut View) -> Result<Response> {
 
 async fn sign_out(view: &mut View) -> Result<Response> {
     let done = view.ops.forward("sessions.logout", &json!({})).await?;
+    signed_out(view, done, |_| String::new()).await
+}
+
+/// Returns the page of a person who is signed out: `about` returns a sentence about the answer.
+pub(super) async fn signed_out(
+    view: &mut View,
+    done: Response,
+    about: impl Fn(&Value) -> String,
+) -> Result<Response> {
     let (parts, body) = done.into_parts();
     let bytes = to_bytes(body, 16_384).await.map_err(Error::internal)?;
     let answer: Value = serde_json::from_slice(&bytes).map_err(Error::internal)?;
+    let about = about(&answer);
     let body = html! {
         div.card {
             h1 { "You are signed out" }
+            @if !about.is_empty() { p.soft role="status" { (about) } }
             @if let Some(url) = answer["logout_url"].as_str() {
                 p.soft { "Your identity provider may still know you." }
                 a.btn href=(url) rel="noopener noreferrer" { "Sign out there, too" }
@@ -191,16 +204,29 @@ async fn sign_out(view: &mut View) -> Result<Response> {
     Ok(page)
 }
 
-/// Entries that a page of another request must not contain.
-const SECRETS: [&str; 6] = ["secret", "password", "token", "private", "headers", "code"];
-
-/// Keeps the entries of a form whose session has ended.
-pub(super) fn kept(base: &str, theme: Option<&str>, url: &str, entries: &Entries) -> Response {
-    let is_secret = |name: &str| SECRETS.iter().any(|secret| name.contains(secret));
+/// Keeps the entries of a form whose session has ended, but for secrets: the page belongs to a request
+/// without a credential.
+pub(super) fn kept(
+    base: &str,
+    theme: Option<&str>,
+    url: &str,
+    entries: &Entries,
+    secrets: &BTreeSet<String>,
+) -> Response {
+    let is_secret = |name: &str| {
+        secrets.iter().any(|secret| {
+            name.strip_prefix(&**secret)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    };
     let body = html! {
         form.card method="post" action=(url) {
             h1 { "Your session has ended" }
-            p.soft { "Nothing was changed. Sign in in another tab, then send again. Your entries are kept here." }
+            p.soft {
+                "Nothing was changed. Sign in in another tab, then send again. Your entries are kept here"
+                @if entries.iter().any(|(name, value)| is_secret(name) && !value.is_empty()) { ", except secrets" }
+                "."
+            }
             @for (name, value) in entries.iter().filter(|(name, _)| !is_secret(name)) {
                 input type="hidden" name=(name) value=(value);
             }

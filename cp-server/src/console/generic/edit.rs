@@ -14,6 +14,7 @@ use crate::console::confirmations::{self, CONFIRM};
 use crate::console::cookies::Notice;
 use crate::console::form::{self, Entries, Shown};
 use crate::console::html::{Markup, html, icon};
+use crate::console::input;
 use crate::console::refusals::status_of;
 use crate::console::scene::{Scene, title_of};
 use crate::console::view::{Crumbs, View, mode, value};
@@ -44,7 +45,7 @@ pub(in crate::console) async fn form_beside(
     // A link may fill in the form.
     let given: Entries = query.into_iter().filter(|(_, value)| !value.is_empty()).collect();
     let entries = (!given.is_empty()).then_some(given);
-    let shown = Shown { entries: entries.as_ref(), ..Shown::default() };
+    let shown = Shown { entries: entries.as_ref(), is_of_link: true, ..Shown::default() };
     page(view, scene, &task, StatusCode::OK, above, shown, None).await
 }
 
@@ -68,9 +69,7 @@ pub(in crate::console) async fn send(
     if let Some(parameter) = &task.asks {
         task.place.push(value(&entries, parameter).unwrap_or_default().trim().to_owned());
     }
-    let current = task.before.as_ref().filter(|_| task.is_edit);
-    let mut input = form::read(&task.fields, "", &entries, current);
-    keep_theirs(&mut input, &entries);
+    let mut input = input_of(&task, &entries);
     if let Some(members) = input.as_object_mut() {
         members.extend(task.fixed.clone());
         if is_dry {
@@ -285,12 +284,22 @@ fn asked(parameter: &str, shown: &Shown<'_>) -> Markup {
     }
 }
 
-/// Removes the members for which the person chose the present state.
-fn keep_theirs(input: &mut Value, entries: &Entries) {
-    let Some(members) = input.as_object_mut() else { return };
-    for (name, choice) in entries {
-        if let (Some(member), "now") = (name.strip_prefix("_use/"), &**choice) {
-            members.remove(member);
+/// Returns the input of a form: all of it, or what differs from the present state. Members for which
+/// the person chose the present state stay as they are.
+fn input_of(task: &Task, entries: &Entries) -> Value {
+    let chosen = entries.iter().filter(|(_, choice)| choice == "now");
+    let theirs: Vec<&str> = chosen.filter_map(|(name, _)| name.strip_prefix("_use/")).collect();
+    let current = task.before.as_ref().filter(|_| task.is_edit);
+    match current {
+        Some(current) if task.replaces => {
+            input::replacement(&task.fields, "", entries, current, &theirs)
+        }
+        current => {
+            let mut input = input::read(&task.fields, "", entries, current);
+            if let Some(members) = input.as_object_mut() {
+                members.retain(|name, _| !theirs.contains(&name.as_str()));
+            }
+            input
         }
     }
 }
@@ -311,7 +320,7 @@ async fn outdated(
     let place: Vec<&str> = task.place.iter().take(count).map(String::as_str).collect();
     let now: Seen<Value> = view.ops.read(read.name, &place, "").await?;
     let differing: Map<String, Value> = match task.is_edit {
-        true => match form::read(&task.fields, "", entries, Some(&now.value)) {
+        true => match input::read(&task.fields, "", entries, Some(&now.value)) {
             Value::Object(members) => members,
             _ => Map::new(),
         },

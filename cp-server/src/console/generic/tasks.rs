@@ -34,6 +34,8 @@ pub(in crate::console) struct Task {
     /// The state that the change is about, and whether the form shows it.
     pub(in crate::console) before: Option<Value>,
     pub(in crate::console) is_edit: bool,
+    /// Whether the operation resets the members that the input lacks.
+    pub(in crate::console) replaces: bool,
     pub(in crate::console) tag: Option<String>,
     /// The page to return to.
     pub(in crate::console) back: String,
@@ -196,6 +198,7 @@ impl Task {
             confirmation: None,
             before: None,
             is_edit: false,
+            replaces: operation.method == Method::PUT,
             tag: None,
             back: String::new(),
             then: String::new(),
