@@ -7,6 +7,9 @@ use super::view::{View, query};
 use super::words;
 use crate::kernel::error::Result;
 
+/// From this number of data planes on, a suspension asks for a typed text.
+pub(super) const MANY: u64 = 10;
+
 /// The tokens and data planes that a change affects.
 pub(super) struct Affected(Value);
 

@@ -13,7 +13,7 @@ use axum::response::Response;
 use futures_util::stream::{self, StreamExt};
 use serde_json::{Value, json};
 
-use crate::console::affected;
+use crate::console::affected::{self, Affected};
 use crate::console::confirmations::{self, CONFIRM};
 use crate::console::form::{self, Shown};
 use crate::console::html::{Markup, html, icon, note};
@@ -46,22 +46,44 @@ async fn selected(view: &mut View) -> Result<Response> {
         let detail = format!("Select at most {MOST} licenses (got {}).", ids.len());
         return Err(Error::invalid("id", detail));
     }
-    if view.entry("_do").is_none() || ids.is_empty() {
-        return confirm(view, act, &ids, None).await;
+    let all: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let affected = match act.takes_reason && !ids.is_empty() {
+        true => affected::of_licenses(view, &all).await?,
+        false => None,
+    };
+    let plan = Plan { act, is_large: is_large(act, &ids, affected.as_ref()), ids, affected };
+    if view.entry("_do").is_none() || plan.ids.is_empty() {
+        return confirm(view, &plan, None);
     }
-    match check(view, act, &ids) {
-        Err(error) => confirm(view, act, &ids, Some(error)).await,
-        Ok(()) => run(view, act, ids),
+    match check(view, &plan) {
+        Err(error) => confirm(view, &plan, Some(error)),
+        Ok(()) => run(view, act, plan.ids),
     }
 }
 
+/// What is asked before it is done.
+struct Plan {
+    act: &'static Act,
+    ids: Vec<String>,
+    affected: Option<Affected>,
+    /// Whether the person types the number of licenses.
+    is_large: bool,
+}
+
+/// Whether a change ends something, or stops many data planes.
+fn is_large(act: &Act, ids: &[String], affected: Option<&Affected>) -> bool {
+    let licenses = u64::try_from(ids.len()).unwrap_or(u64::MAX);
+    let data_planes = affected.map_or(licenses, Affected::data_planes);
+    act.is_final || act.takes_reason && data_planes >= affected::MANY
+}
+
 /// Checks what the console itself requires.
-fn check(view: &View, act: &Act, ids: &[String]) -> Result<()> {
-    if act.takes_reason {
+fn check(view: &View, plan: &Plan) -> Result<()> {
+    if plan.act.takes_reason {
         confirmations::check_reason(view.entry("reason"))?;
     }
-    match act.is_final {
-        true => confirmations::check_text(view.entry(CONFIRM), &ids.len().to_string()),
+    match plan.is_large {
+        true => confirmations::check_text(view.entry(CONFIRM), &plan.ids.len().to_string()),
         false => Ok(()),
     }
 }
@@ -75,18 +97,9 @@ fn title(act: &Act, ids: &[String]) -> String {
 }
 
 /// Asks before anything is done.
-async fn confirm(
-    view: &mut View,
-    act: &Act,
-    ids: &[String],
-    error: Option<Error>,
-) -> Result<Response> {
+fn confirm(view: &mut View, plan: &Plan, error: Option<Error>) -> Result<Response> {
+    let (act, ids) = (plan.act, &*plan.ids);
     let title = title(act, ids);
-    let all: Vec<&str> = ids.iter().map(String::as_str).collect();
-    let affected = match act.takes_reason && !ids.is_empty() {
-        true => affected::of_licenses(view, &all).await?,
-        false => None,
-    };
     let key = view.entry("_key").map_or_else(|| view.new_key(), str::to_owned);
     let status = error.as_ref().map_or(StatusCode::OK, status_of);
     let summary =
@@ -105,13 +118,13 @@ async fn confirm(
         form.form method="post" action=(view.url(PATH)) {
             (above)
             @if ids.is_empty() { (note("info", "edit", "No license is selected", &html! { "Go back and select some." })) }
-            @if let Some(affected) = &affected { (affected::note(affected)) }
+            @if let Some(affected) = &plan.affected { (affected::note(affected)) }
             input type="hidden" name="_key" value=(key);
             input type="hidden" name="act" value=(act.name);
             @for id in ids { input type="hidden" name="id" value=(id); }
             ul.rows { @for id in ids { li { a href=(view.url(&format!("/licenses/{id}"))) { code { (words::short(id)) } } } } }
             (form::render(&fields, "", &shown))
-            @if act.is_final { (confirmations::entry(&ids.len().to_string(), &shown)) }
+            @if plan.is_large && !ids.is_empty() { (confirmations::entry(&ids.len().to_string(), &shown)) }
             div.actions {
                 @if !ids.is_empty() {
                     button class=(if act.is_final { "btn danger solid" } else { "btn primary" }) name="_do" value="1" { (title) }
@@ -150,7 +163,7 @@ fn run(view: &mut View, act: &'static Act, ids: Vec<String>) -> Result<Response>
         _ => json!({}),
     };
     let title = title(act, &ids);
-    let mark = view.new_key();
+    let (mark, all) = (view.new_key(), ids.len());
     let around = html! {
         div.head { div { h1 { (title) } } }
         div.stack {
@@ -159,6 +172,8 @@ fn run(view: &mut View, act: &'static Act, ids: Vec<String>) -> Result<Response>
             }
             section."card running" aria-labelledby="h-outcome" {
                 header { h2 #h-outcome { "Outcome" } }
+                // The rows have the progress; this is the one before the first row.
+                div.so-far { progress max=(all) value="0" aria-label="Progress" {} "0 of " (all) }
                 ul.rows { (mark) }
                 (mark)
             }

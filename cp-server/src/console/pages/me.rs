@@ -1,13 +1,18 @@
 //! The person: theme, times and sessions.
 
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 
+use crate::console::confirmations::{self, CONFIRM};
 use crate::console::cookies::{Notice, set_theme, set_zone, theme, zone};
-use crate::console::html::{Markup, card, html, scrolled, short_time, state};
+use crate::console::form::Shown;
+use crate::console::html::{Markup, card, html, note, scrolled, short_time, state};
+use crate::console::refusals::status_of;
+use crate::console::sign_in;
 use crate::console::view::{View, items, text};
 use crate::console::words;
-use crate::kernel::error::Result;
+use crate::kernel::error::{Error, Result};
 use crate::kernel::http::in_process::Once;
 
 crate::pages! { me:
@@ -17,15 +22,19 @@ crate::pages! { me:
     POST "/me" => set;
     /// Ends one session of the person.
     POST "/me/end-session" calls [sessions.end] => end_session;
+    /// Asks whether to end all sessions of the person.
+    GET "/me/end-sessions" calls [sessions.list_own] => ask_to_end;
     /// Ends all sessions of the person.
-    POST "/me/end-sessions" calls [sessions.logout_everywhere] => end_sessions;
+    POST "/me/end-sessions" calls [sessions.list_own, sessions.logout_everywhere] => end_sessions;
 }
 
+/// The most sessions of the page.
+const LISTED: &str = "limit=50";
 /// The themes: the value of the cookie, and the label.
 const THEMES: [(&str, &str); 3] = [("", "like the system"), ("light", "light"), ("dark", "dark")];
 
 async fn me(view: &mut View) -> Result<Response> {
-    let sessions = items(&view.visible("sessions.list_own", &[], "limit=50").await?);
+    let sessions = items(&view.visible("sessions.list_own", &[], LISTED).await?);
     let body = html! {
         div.head { div { h1 { (words::visible(&view.me.name)) } p.facts { "You, in this console." } } }
         div.stack {
@@ -73,9 +82,7 @@ fn sessions_card(view: &View, sessions: &[Value]) -> Markup {
                 tbody { @for one in sessions { (session(view, one)) } }
             } }))
             div.in {
-                form.actions method="post" action=(view.url("/me/end-sessions")) {
-                    button."btn danger" { "End all sessions" }
-                }
+                a."btn danger" href=(view.url("/me/end-sessions")) { "End all sessions…" }
             }
         }
     }
@@ -121,7 +128,51 @@ async fn end_session(view: &mut View) -> Result<Response> {
     view.see("/me")
 }
 
+async fn ask_to_end(view: &mut View) -> Result<Response> {
+    confirm(view, None).await
+}
+
+/// Asks before all sessions end.
+async fn confirm(view: &mut View, error: Option<Error>) -> Result<Response> {
+    let sessions = items(&view.visible("sessions.list_own", &[], LISTED).await?).len();
+    let status = error.as_ref().map_or(StatusCode::OK, status_of);
+    let summary = error.map(|error| view.summary(&error, |name| name == CONFIRM));
+    let (above, refused) =
+        summary.map_or_else(Default::default, |summary| (summary.markup, summary.at));
+    let entries = view.form.clone();
+    let shown = Shown { entries: Some(&entries), refused, ..Shown::default() };
+    let title = "End all sessions";
+    let body = html! {
+        div.head { div { h1 { (title) } p.facts { "Signs you out of every browser, this one included." } } }
+        @if sessions == 0 {
+            (note("info", "clock", "There is no session to end", &html! { "You use a service token: it has no session." }))
+        } @else {
+            form.form method="post" action=(view.url("/me/end-sessions")) {
+                (above)
+                input type="hidden" name="_key" value=(view.new_key());
+                (note("warn", "warn", "This cannot be undone", &html! {
+                    (words::count(sessions, "session")) @if sessions == 1 { " ends" } @else { " end" } ". Their browsers have to sign in again."
+                }))
+                (confirmations::entry(&view.me.name, &shown))
+                div.actions {
+                    button."btn danger solid" { (title) }
+                    a.btn href=(view.url("/me")) { "Cancel" }
+                }
+            }
+        }
+    };
+    let crumbs = vec![("You".into(), Some("/me".into())), (title.into(), None)];
+    view.page_with(status, title, &crumbs, &body)
+}
+
 async fn end_sessions(view: &mut View) -> Result<Response> {
-    view.ops.forward("sessions.logout_everywhere", &json!({})).await?;
-    view.see("/sign-in")
+    if let Err(error) = confirmations::check_text(view.entry(CONFIRM), &view.me.name) {
+        return confirm(view, Some(error)).await;
+    }
+    let done = view.ops.forward("sessions.logout_everywhere", &json!({})).await?;
+    sign_in::signed_out(view, done, |answer| {
+        let ended = answer["ended"].as_u64().unwrap_or(0);
+        format!("{} ended.", words::count(ended, "session"))
+    })
+    .await
 }

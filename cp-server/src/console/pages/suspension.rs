@@ -22,9 +22,6 @@ crate::pages! { suspension:
     POST "/organizations/{org}/reactivate" calls [organizations.update, organizations.read, licenses.affected] => change;
 }
 
-/// From this number of data planes on, a suspension asks for the name of the organization.
-const MANY: u64 = 10;
-
 async fn ask(view: &mut View) -> Result<Response> {
     let (scene, task) = task(view).await?;
     edit::form(view, &scene, task).await
@@ -60,7 +57,7 @@ async fn task(view: &mut View) -> Result<(Scene, Task)> {
                       reactivated. Data planes with a network know it within minutes, the others \
                       with their next file."
             .to_owned();
-        let is_large = affected.as_ref().is_none_or(|one| one.data_planes() >= MANY);
+        let is_large = affected.as_ref().is_none_or(|one| one.data_planes() >= affected::MANY);
         task.confirmation = is_large.then(|| name.clone());
         task.affects = affected;
         task.done = format!("The organization {name} was suspended.");
