@@ -122,6 +122,8 @@ pub struct SignedBy {
     /// The number of tokens that are neither expired nor revoked.
     live_bundles: i64,
     revoked_bundles: i64,
+    /// The number of organizations with tokens that are neither expired nor revoked.
+    organizations: i64,
     /// The instant at which the last of the key's tokens expires.
     last_expires_at: Option<DateTime<Utc>>,
     /// The number of active licenses whose last token this key signed, and which therefore need a
@@ -319,6 +321,7 @@ async fn detailed(cx: &mut Cx<Scope>, row: KeyRow) -> Result<SigningKey> {
     let signed = SignedBy {
         live_bundles: counts.live,
         revoked_bundles: counts.revoked,
+        organizations: counts.organizations,
         last_expires_at: counts.last_expires_at,
         licenses_to_reissue: licenses::count_signed_by(cx, &row.kid).await?,
     };

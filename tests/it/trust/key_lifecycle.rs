@@ -202,7 +202,7 @@ async fn a_leaked_key_is_out_at_once_with_all_that_it_signed(world: World) {
     assert_eq!(
         before["signed"],
         json!({
-            "live_bundles": 3, "revoked_bundles": 0, "licenses_to_reissue": 2,
+            "live_bundles": 3, "revoked_bundles": 0, "organizations": 2, "licenses_to_reissue": 2,
             "last_expires_at": "2026-02-01T00:00:00Z",
         })
     );

@@ -34,8 +34,9 @@ pub(super) fn signed(thing: &Value) -> Markup {
     html! {
         @if signed.is_object() {
             p {
-                (words::count(count("live_bundles"), "valid token")) " and the newest token of "
-                (words::count(count("licenses_to_reissue"), "license")) " are of this key."
+                (words::count(count("live_bundles"), "valid token")) " of "
+                (words::count(count("organizations"), "customer")) ", and the newest token of "
+                (words::count(count("licenses_to_reissue"), "license")) ", are of this key."
             }
         }
     }

@@ -3,15 +3,19 @@
 use axum::response::Response;
 use serde_json::Value;
 
+use crate::console::generic::{edit, tasks};
 use crate::console::html::{Markup, card_time_after_verb, html, icon, note, state, time};
+use crate::console::scene::Scene;
 use crate::console::view::{View, items, text};
 use crate::console::words;
-use crate::kernel::error::Result;
+use crate::kernel::error::{Error, Result};
 use crate::kernel::http::in_process::Seen;
 
 crate::pages! { keys:
     /// The signing keys and their lives.
     GET "/signing/keys" calls [keys.list, keys.read, keys.info] => list;
+    /// Asks whether to rotate, with what an emergency affects.
+    GET "/signing/rotate" calls [keys.rotate, keys.read, keys.info] => ask_to_rotate;
 }
 
 /// The states of a key, in their order.
@@ -40,6 +44,7 @@ async fn list(view: &mut View) -> Result<Response> {
                     @if let Some(at) = next { " The next rotation is on " (time(at)) "." } } }
             }
             div.actions {
+                @if view.may("keys.create") { a.btn href=(view.url("/signing/keys?new#f-pem")) { "Import…" } }
                 @if view.may("keys.create") { a.btn href=(view.url("/signing/keys?new")) { (icon("plus")) "New key" } }
                 @if view.may("keys.rotate") {
                     @if may_rotate { a."btn primary" href=(view.url("/signing/rotate")) { "Rotate now" } }
@@ -57,6 +62,23 @@ async fn list(view: &mut View) -> Result<Response> {
         }
     };
     view.page("Signing keys", &vec![("Signing keys".into(), None)], &body)
+}
+
+async fn ask_to_rotate(view: &mut View) -> Result<Response> {
+    let info: Seen<Value> = view.ops.read("keys.info", &[], "").await?;
+    let active = text(&info.value, "active_kid").to_owned();
+    let key = view.visible("keys.read", &[&active], "").await?;
+    let count = |member: &str| key["signed"][member].as_u64().unwrap_or(0);
+    let about = html! {
+        "The active key signed " (words::count(count("live_bundles"), "valid token")) " of "
+        (words::count(count("organizations"), "customer")) ". In an emergency the next key signs at once: \
+        data planes that have not fetched it refuse new tokens until they do. The tokens of the active key \
+        stay valid, unless you also report it as compromised."
+    };
+    let above = note("warn", "warn", "What an emergency affects", &about);
+    let scene = Scene::enter(view).await?;
+    let task = tasks::of(view, &scene).await?.ok_or_else(|| Error::not_found("page"))?;
+    edit::form_beside(view, &scene, task, &above).await
 }
 
 fn key_card(view: &View, key: &Value) -> Markup {
@@ -84,7 +106,8 @@ fn key_card(view: &View, key: &Value) -> Markup {
                 p.soft {
                     @if signed.is_object() {
                         (words::count(count("live_bundles"), "valid token"))
-                        ", " (words::count(count("licenses_to_reissue"), "license")) " with its newest token. "
+                        " of " (words::count(count("organizations"), "customer")) ", "
+                        (words::count(count("licenses_to_reissue"), "license")) " with its newest token. "
                         @if let Some(at) = words::parse_instant(text(signed, "last_expires_at")) { "The last token ends " (card_time_after_verb(at, view.now)) ". " }
                     }
                     @if let Some(at) = words::parse_instant(text(key, "not_before")).filter(|at| *at > view.now) { "It may sign from " (time(at)) "." }

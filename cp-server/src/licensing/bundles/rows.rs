@@ -173,12 +173,16 @@ pub struct Counts {
     pub live: i64,
     pub revoked: i64,
     pub last_expires_at: Option<DateTime<Utc>>,
+    /// The organizations with live tokens.
+    pub organizations: i64,
 }
 
 pub async fn count_signed_by<G>(cx: &mut Cx<G>, kid: &str) -> Result<Counts> {
     let sql = "SELECT COUNT(CASE WHEN status <> 'revoked' AND expires_at > $2 THEN 1 END) AS live,
                       COUNT(CASE WHEN status = 'revoked' THEN 1 END) AS revoked,
-                      MAX(expires_at) AS last_expires_at
+                      MAX(expires_at) AS last_expires_at,
+                      COUNT(DISTINCT CASE WHEN status <> 'revoked' AND expires_at > $2
+                                          THEN organization_id END) AS organizations
                FROM bundles WHERE key_id = $1";
     Ok(cx.tx.q(sql).bind(kid).bind(cx.now).one().await?)
 }
