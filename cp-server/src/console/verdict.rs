@@ -19,11 +19,15 @@ pub(super) struct Verdict {
 
 /// One check.
 struct Check {
+    /// The name in the answer.
+    key: String,
     name: String,
     /// `ok`, `warn`, `bad` or `skipped`.
     tone: &'static str,
     detail: String,
     fix: Option<String>,
+    /// The page where the fix is made.
+    to: Option<String>,
 }
 
 /// Returns the verdict on a license.
@@ -36,6 +40,7 @@ impl Verdict {
     /// Reads the checks of an answer.
     pub(super) fn of(answer: &Value) -> Self {
         let checks = answer["checks"].as_array().into_iter().flatten().map(|check| Check {
+            key: text(check, "name").to_owned(),
             name: words::label(text(check, "name")),
             tone: match text(check, "status") {
                 "ok" => "ok",
@@ -44,7 +49,8 @@ impl Verdict {
                 _ => "bad",
             },
             detail: text(check, "detail").replace('`', ""),
-            fix: check["fix"].as_str().map(str::to_owned),
+            fix: check["fix"].as_str().map(|fix| fix.replace('`', "")),
+            to: None,
         });
         Self {
             is_accepted: answer["accepted"] == true,
@@ -54,9 +60,27 @@ impl Verdict {
         }
     }
 
+    /// Links what a check needs to the page where it is made. `page` has the page of a check's name.
+    pub(super) fn link(&mut self, page: impl Fn(&str) -> Option<String>) {
+        for check in self.checks.iter_mut().filter(|check| check.fix.is_some()) {
+            check.to = page(&check.key);
+        }
+    }
+
     /// Returns what to do about the first check that failed.
-    pub(super) fn fix(&self) -> Option<&str> {
-        self.checks.iter().find_map(|check| check.fix.as_deref())
+    pub(super) fn fix(&self) -> Option<Markup> {
+        self.checks.iter().find_map(Check::fix)
+    }
+}
+
+impl Check {
+    /// Returns what to do, with its page.
+    fn fix(&self) -> Option<Markup> {
+        let fix = self.fix.as_deref()?;
+        Some(match &self.to {
+            Some(to) => html! { a.in-text href=(to) { (fix) } },
+            None => html! { (fix) },
+        })
     }
 }
 
@@ -89,7 +113,7 @@ pub(super) fn section_below(view: &View, verdict: &Verdict, what: &str, anchor: 
                 @for check in &verdict.checks {
                     li class=(check.tone) {
                         span { (icon(match check.tone { "ok" => "check", "warn" => "warn", "skipped" => "clock", _ => "cross" })) " " (check.name) }
-                        small { (check.detail) @if let Some(fix) = &check.fix { ". " (fix) } }
+                        small { (check.detail) @if let Some(fix) = check.fix() { ". " (fix) } }
                     }
                 }
             }

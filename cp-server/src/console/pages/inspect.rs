@@ -82,7 +82,8 @@ fn page(
 }
 
 fn result(view: &View, answer: &Value) -> Markup {
-    let verdict = Verdict::of(answer);
+    let mut verdict = Verdict::of(answer);
+    verdict.link(|check| fix_of(view, answer, check));
     html! {
         (verdict::section(view, &verdict, "token"))
         @if let Some(fix) = verdict.fix() {
@@ -90,6 +91,19 @@ fn result(view: &View, answer: &Value) -> Markup {
         }
         @if answer["claims"].is_object() { (contents(view, answer)) }
     }
+}
+
+/// Returns the page where a failing check is mended. The claims of a token that this server did not sign
+/// lead nowhere.
+fn fix_of(view: &View, answer: &Value, check: &str) -> Option<String> {
+    let license = answer["claims"]["license"]["license_id"].as_str()?;
+    let path = format!("/licenses/{license}");
+    let to = match check {
+        "window" | "audience" | "key" | "log" => format!("{path}/bundles?new"),
+        "status" => path,
+        _ => return None,
+    };
+    (answer["genuine"] == true).then(|| view.url(&to))
 }
 
 /// What the token says, with links to what it is about.

@@ -44,7 +44,8 @@ async fn detail(view: &mut View) -> Result<Response> {
         Some(name) => format!("License of {name}"),
         None => format!("License {}", words::short(&target)),
     };
-    let checks = verdict::of_license(view, &target).await?;
+    let mut checks = verdict::of_license(view, &target).await?;
+    checks.link(|check| fix_of(view, &facts, check));
     let resources = view.resources.clone();
     let body = html! {
         (head(view, &scene, &facts, &title))
@@ -116,18 +117,59 @@ fn head(view: &View, scene: &Scene, facts: &Facts, title: &str) -> Markup {
                 } @else if is_open && view.may("licenses.suspend") {
                     a.btn href=(link("/suspend")) { (icon("pause")) "Suspend…" }
                 }
-                @if is_open && view.may("licenses.update") {
-                    details.menu {
-                        summary.btn aria-label="More actions" { (icon("more")) }
-                        div.pop {
-                            a href=(link("?edit")) { "Change the entitlement" }
-                            a href=(link("/renew")) { "Renew…" }
-                            a href=(link("/bundles?new&form=file")) { "License file (no network)…" }
-                            a href=(link("/transfer")) { "Transfer…" }
-                            a.bad href=(link("/revoke")) { "Revoke…" }
-                        }
-                    }
-                }
+                @if is_open { (menu(view, &path)) }
+            }
+        }
+    }
+}
+
+/// Returns the page where a failing check is mended, if the caller may.
+fn fix_of(view: &View, facts: &Facts, check: &str) -> Option<String> {
+    let license = &facts.license;
+    let path = format!("/licenses/{}", text(license, "id"));
+    let deployment = format!("/deployments/{}", text(license, "deployment_id"));
+    let is_open = facts.deployment.is_null() || text(&facts.deployment, "status") == "active";
+    let (operation, to) = match (check, text(license, "status")) {
+        ("organization", _) if view.ops.caller.is_of_platform() => {
+            let own = text(license, "organization_id");
+            ("organizations.update", format!("/organizations/{own}/reactivate"))
+        }
+        ("subscription", _) => {
+            let own = text(license, "subscription_id");
+            ("subscriptions.update", format!("/subscriptions/{own}?edit"))
+        }
+        ("license", "revoked") => ("licenses.create", format!("{deployment}/licenses")),
+        ("license", "suspended") => ("licenses.reinstate", format!("{path}/reinstate")),
+        ("license", _) if !is_open => ("deployments.update", format!("{deployment}?edit")),
+        ("license", _) if instant(license, "valid_from").is_some_and(|at| at > view.now) => {
+            ("licenses.update", format!("{path}?edit"))
+        }
+        ("license", _) => ("licenses.renew", format!("{path}/renew")),
+        ("seats", _) => ("leases.list", format!("{path}/leases")),
+        ("token" | "signing_key" | "log", _) => ("bundles.issue", format!("{path}/bundles?new")),
+        _ => return None,
+    };
+    view.may(operation).then(|| view.url(&to))
+}
+
+/// What else the menu of a license offers: the operation, the rest of the path and the title.
+const MENU: [(&str, &str, &str); 5] = [
+    ("licenses.update", "?edit", "Change the entitlement"),
+    ("licenses.renew", "/renew", "Renew…"),
+    ("bundles.issue", "/bundles?new&form=file", "License file (no network)…"),
+    ("licenses.transfer", "/transfer", "Transfer…"),
+    ("licenses.revoke", "/revoke", "Revoke…"),
+];
+
+fn menu(view: &View, path: &str) -> Markup {
+    let offered: Vec<_> = MENU.iter().filter(|(operation, ..)| view.may(operation)).collect();
+    html! {
+        @if !offered.is_empty() {
+            details.menu {
+                summary.btn aria-label="More actions" { (icon("more")) }
+                div.pop { @for (operation, rest, title) in offered {
+                    a.bad[*operation == "licenses.revoke"] href=(view.url(&format!("{path}{rest}"))) { (title) }
+                } }
             }
         }
     }
@@ -169,11 +211,8 @@ fn cascade(view: &View, scene: &Scene, facts: &Facts) -> Markup {
         ("subscription", &facts.subscription["features"]),
         ("license", &facts.license["features"]),
     ];
-    let seats = [
-        &facts.plan["default_seat_cap"],
-        &facts.subscription["seat_cap"],
-        &facts.license["seat_cap"],
-    ];
+    let seats =
+        [&facts.plan["seat_cap"], &facts.subscription["seat_cap"], &facts.license["seat_cap"]];
     let change = html! {
         @if view.may("licenses.update") {
             a."btn s" href=(view.url(&format!("{}?edit", scene.path()))) { (icon("edit")) "Change" }
