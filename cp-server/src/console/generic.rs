@@ -9,6 +9,7 @@ mod offers;
 pub(super) mod once;
 mod preview;
 pub(super) mod suggestions;
+pub(super) mod table;
 pub(super) mod tasks;
 
 use axum::http::Method;
@@ -28,7 +29,7 @@ pub(super) async fn get(view: &mut View) -> Result<Response> {
     let resources = view.resources.clone();
     match resources.on(scene.template, &Method::GET) {
         Some(_) if resources.collection(scene.template).is_some() => {
-            list::page(view, scene, None).await
+            list::page(view, scene, list::ByHand::default()).await
         }
         Some(read) => detail::page(view, scene, read).await,
         None => Err(Error::not_found("page")),

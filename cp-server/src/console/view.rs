@@ -12,7 +12,9 @@ use serde_json::Value;
 use url::form_urlencoded;
 
 use super::resources::Resources;
+use super::schema::{Control, Field};
 use super::templates::matched;
+use super::words;
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::in_process::{Api, InProcess, Once, Seen};
@@ -253,6 +255,19 @@ pub(super) fn value<'p>(pairs: &'p [(String, String)], name: &str) -> Option<&'p
 pub(super) fn given(pairs: &[(String, String)]) -> Vec<(&str, &str)> {
     let trimmed = pairs.iter().map(|(name, value)| (&**name, value.trim()));
     trimmed.filter(|(_, value)| !value.is_empty()).collect()
+}
+
+/// Returns the parameters that have a value, as the operation reads them: an instant as forms show it
+/// becomes one of the API.
+pub(super) fn parameters(pairs: &[(String, String)], fields: &[Field]) -> Vec<(String, String)> {
+    let is_instant = |name: &str| {
+        fields.iter().any(|one| one.name == name && matches!(one.control, Control::Instant))
+    };
+    let read = |(name, value): (&str, &str)| {
+        let at = is_instant(name).then(|| words::read_form_instant(value)).flatten();
+        (name.to_owned(), at.map_or_else(|| value.to_owned(), words::iso))
+    };
+    given(pairs).into_iter().map(read).collect()
 }
 
 /// Returns the text of a member of an answer; empty without one.

@@ -9,8 +9,8 @@ use super::history;
 use crate::console::html::{Markup, html, icon, id, json, state};
 use crate::console::resources::{Operation, Resources, name_of};
 use crate::console::scene::{Scene, noun_of, show_owner, title_of};
-use crate::console::schema::resolved;
-use crate::console::view::{View, given, query};
+use crate::console::schema::{Control, resolved};
+use crate::console::view::{View, parameters, query};
 use crate::console::words;
 use crate::kernel::error::Result;
 use crate::kernel::http::in_process::Seen;
@@ -23,7 +23,8 @@ const NAMES: usize = 6;
 
 pub(super) async fn page(view: &mut View, mut scene: Scene, read: &Operation) -> Result<Response> {
     let place = scene.place();
-    let text = query(given(&view.query));
+    let asked = parameters(&view.query, &read.query);
+    let text = query(asked.iter().map(|(name, value)| (&**name, &**value)));
     let seen: Seen<Value> = match view.ops.read(read.name, &place, &text).await {
         // A question whose parameters are missing shows their form.
         Err(error)
@@ -66,7 +67,7 @@ pub(super) async fn page(view: &mut View, mut scene: Scene, read: &Operation) ->
             (actions(view, &resources, &scene))
         }
         (tabs(view, &resources, &scene))
-        @if !read.query.is_empty() { (parameters(view, read)) }
+        @if !read.query.is_empty() { (parameter_form(view, read)) }
         div class=(if events.is_empty() { "stack" } else { "two" }) {
             div.stack { (facts(view, &resources, read, &thing, &names)) (forms(view, &scene, &thing)) }
             div.stack { (history::card(view, &events, "History", target.as_deref())) }
@@ -89,19 +90,20 @@ fn question(
     let body = html! {
         div.head { div { h1 { (title) } p.facts { (read.summary) } } }
         @if let Some(summary) = summary { (summary) br; }
-        (parameters(view, read))
+        (parameter_form(view, read))
     };
     let crumbs = scene.crumbs_to(&title);
     view.page(&title, &crumbs, &body)
 }
 
-fn parameters(view: &View, read: &Operation) -> Markup {
+fn parameter_form(view: &View, read: &Operation) -> Markup {
     html! {
         form.filters action=(view.url(&view.path)) aria-label="Parameters" {
             @for field in &read.query {
                 @let anchor = crate::console::form::anchor(&field.name);
                 label for=(anchor) title=(field.hint) { (field.label)
                     input id=(anchor) name=(field.name) autocomplete="off"
+                        placeholder=[matches!(field.control, Control::Instant).then_some("2026-12-24 09:00")]
                         value=(view.asked(&field.name).unwrap_or_default());
                 }
             }

@@ -5,52 +5,47 @@ use axum::response::Response;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
-use super::fields::{is_identifier, member};
-use super::offers::{Offer, offered, offers};
+use super::table::{Beside, Table};
 use crate::console::form::anchor;
-use crate::console::html::{Markup, empty, html, icon, short_time};
+use crate::console::html::{Markup, empty, html, icon};
 use crate::console::icons;
 use crate::console::pager::pager;
-use crate::console::resources::{Collection, Resources, name_of};
+use crate::console::resources::{Collection, Resources};
 use crate::console::scene::{Scene, noun_of};
-use crate::console::schema::{self, Control, Field, resolved};
-use crate::console::selection;
-use crate::console::templates::path_of_item;
-use crate::console::view::{View, given, items, query, value};
+use crate::console::schema::{Control, Field};
+use crate::console::view::{View, items, parameters, query, value};
 use crate::console::words;
-use crate::kernel::clock::shown;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::in_process::Seen;
 
-/// The most columns of a list.
-const COLUMNS: usize = 6;
+/// The most filters beside the button; the others are folded.
+const FILTERS: usize = 5;
 /// Parameters that are no filters.
 const CONTROLS: [&str; 4] = ["cursor", "limit", "after", "wait"];
-
-/// Columns that a page by hand shows beside those of the answer.
-pub(in crate::console) struct Beside {
-    /// The members of the answer that have a column.
-    pub(in crate::console) members: &'static [&'static str],
-    pub(in crate::console) titles: &'static [&'static str],
-    /// The cells of each row.
-    pub(in crate::console) cells: Vec<Vec<Markup>>,
-}
 
 /// Reads the columns beside those of the items.
 pub(in crate::console) type ReadBeside =
     for<'v> fn(&'v mut View, &'v [Value]) -> BoxFuture<'v, Result<Beside>>;
 
+/// What a page by hand adds to a list.
+#[derive(Clone, Copy, Default)]
+pub(in crate::console) struct ByHand {
+    pub(in crate::console) beside: Option<ReadBeside>,
+    /// Brings the items of a page in an order of its own.
+    pub(in crate::console) sort: Option<fn(&mut [Value])>,
+}
+
 pub(in crate::console) async fn page(
     view: &mut View,
     scene: Scene,
-    read_beside: Option<ReadBeside>,
+    by_hand: ByHand,
 ) -> Result<Response> {
     let resources = view.resources.clone();
     let collection =
         resources.collection(scene.template).ok_or_else(|| Error::not_found("page"))?;
-    let filters: Vec<&Field> =
-        collection.list.query.iter().filter(|field| !CONTROLS.contains(&&*field.name)).collect();
-    let asked = given(&view.query);
+    let filters = filters(&collection);
+    let asked = parameters(&view.query, &collection.list.query);
+    let asked: Vec<(&str, &str)> = asked.iter().map(|(name, value)| (&**name, &**value)).collect();
     let has_limit = collection.list.query.iter().any(|field| field.name == "limit");
     let limit = has_limit.then_some(("limit", "50"));
     let text = query(asked.iter().copied().chain(limit));
@@ -67,11 +62,14 @@ pub(in crate::console) async fn page(
         Err(error) => return Err(error),
     };
     let page = newest(view, &collection, &place, page).await?;
-    let items = items(&page);
+    let mut items = items(&page);
+    if let Some(sort) = by_hand.sort {
+        sort(&mut items);
+    }
     let title = words::plural(scene.template.rsplit('/').next().unwrap_or_default());
     let is_filtered =
         filters.iter().any(|field| view.asked(&field.name).is_some_and(|v| !v.trim().is_empty()));
-    let beside = match read_beside {
+    let beside = match by_hand.beside {
         Some(read) => Some(read(view, &items).await?),
         None => None,
     };
@@ -107,8 +105,8 @@ async fn newest(
         return Ok(page);
     }
     let after = (head - 50).max(-1).to_string();
-    let kept = view.query.iter().filter(|(_, value)| !value.is_empty());
-    let pairs = kept.map(|(name, value)| (&**name, &**value));
+    let asked = parameters(&view.query, &collection.list.query);
+    let pairs = asked.iter().map(|(name, value)| (&**name, &**value));
     let text = query(pairs.chain([("after", &*after), ("limit", "50")]));
     let seen: Seen<Value> = view.ops.read(collection.list.name, place, &text).await?;
     Ok(seen.value)
@@ -137,18 +135,38 @@ fn filter_form(view: &View, filters: &[&Field], is_filtered: bool) -> Markup {
     if filters.is_empty() {
         return html! {};
     }
-    let (shown, folded) = filters.split_at(filters.len().min(5));
+    let (shown, folded) = filters.split_at(filters.len().min(FILTERS));
+    let is_used = |field: &&&Field| view.asked(&field.name).is_some_and(|text| !text.is_empty());
     let path = view.url(&view.path);
     html! {
         form.filters action=(path) role="search" aria-label="Filters" {
             @for field in shown { (filter(view, field)) }
-            @for field in folded.iter().filter(|field| view.asked(&field.name).is_some_and(|v| !v.is_empty())) {
-                (filter(view, field))
-            }
             button.btn { "Apply" }
             @if is_filtered { a."btn plain" href=(path) { "Clear" } }
+            @if !folded.is_empty() {
+                details.more open[folded.iter().any(|field| is_used(&field))] {
+                    summary { "More filters" }
+                    div.filters { @for field in folded { (filter(view, field)) } }
+                }
+            }
         }
     }
+}
+
+/// Returns the filters of a list for its page by hand.
+pub(in crate::console) fn filters_of(view: &View, list: &str) -> Markup {
+    let resources = view.resources.clone();
+    let Some(collection) = resources.collection(list) else { return html! {} };
+    let filters = filters(&collection);
+    let is_filtered =
+        filters.iter().any(|field| view.asked(&field.name).is_some_and(|v| !v.trim().is_empty()));
+    filter_form(view, &filters, is_filtered)
+}
+
+/// Returns the filters of a collection.
+fn filters<'c>(collection: &Collection<'c>) -> Vec<&'c Field> {
+    let all = collection.list.query.iter();
+    all.filter(|field| !CONTROLS.contains(&&*field.name)).collect()
 }
 
 fn filter(view: &View, field: &Field) -> Markup {
@@ -166,7 +184,7 @@ fn filter(view: &View, field: &Field) -> Markup {
                     option value="true" selected[text == "true"] { "yes" }
                     option value="false" selected[text == "false"] { "no" }
                 },
-                Control::Instant => input id=(anchor) name=(field.name) value=(text) placeholder="2026-12-24T09:00:00Z";,
+                Control::Instant => input id=(anchor) name=(field.name) value=(text) placeholder="2026-12-24 09:00" autocomplete="off";,
                 _ => input id=(anchor) name=(field.name) value=(text) autocomplete="off";,
             }
         }
@@ -207,166 +225,4 @@ fn pages(view: &View, collection: &Collection<'_>, page: &Value, items: &[Value]
     };
     let label = if parameter == "after" { "Newer" } else { "Older" };
     pager(view, parameter, next.as_deref(), label)
-}
-
-/// The columns of a list.
-struct Table {
-    columns: Vec<String>,
-    thing: Option<&'static str>,
-    values: Vec<String>,
-    /// What a row without a page of its own offers.
-    offers: Vec<Offer>,
-    /// What can be done with several rows at once.
-    several: Vec<&'static selection::Act>,
-    beside: Option<Beside>,
-}
-
-impl Table {
-    fn of(
-        view: &View,
-        resources: &Resources,
-        scene: &Scene,
-        collection: &Collection<'_>,
-        beside: Option<Beside>,
-    ) -> Self {
-        let members = resources.members(collection.item);
-        let is_owner = |name: &str| name == "organization_id" && view.in_view().is_some();
-        let unimportant = ["updated_at", "revision", "id", "metadata", "created_by", "external_id"];
-        let required = resolved(&resources.schemas, collection.item)["required"].clone();
-        let is_required = |name: &str| {
-            required.as_array().is_some_and(|all| all.iter().any(|one| one == name))
-                || ["name", "display_name"].contains(&name)
-        };
-        let fits = |(name, schema): &&(String, Value)| {
-            schema::is_scalar(schema)
-                && is_required(name)
-                && !unimportant.contains(&&**name)
-                && !is_owner(name)
-        };
-        let mut columns: Vec<String> =
-            members.iter().filter(fits).map(|(name, _)| name.clone()).collect();
-        let created =
-            columns.iter().position(|name| name == "created_at").map(|at| columns.remove(at));
-        match &beside {
-            Some(beside) => columns.retain(|name| beside.members.contains(&&**name)),
-            None => {
-                columns.truncate(COLUMNS - 1);
-                if members.iter().any(|(name, _)| name == "id") && columns.len() < COLUMNS {
-                    columns.push("id".to_owned());
-                }
-            }
-        }
-        columns.extend(created);
-        let offers = match collection.thing {
-            Some(_) => Vec::new(),
-            None => offers(view, resources, scene),
-        };
-        let several = selection::acts(view, collection.thing);
-        let (thing, values) = (collection.thing, scene.values.clone());
-        Self { columns, thing, values, offers, several, beside }
-    }
-
-    fn render(&self, view: &View, items: &[Value]) -> Markup {
-        let table = self.table(view, items);
-        if self.several.is_empty() {
-            return table;
-        }
-        html! {
-            form method="post" action=(view.url(selection::PATH)) {
-                (table)
-                div."in actions" {
-                    span.soft { "With the selected:" }
-                    @for act in &self.several { button."btn s" name="act" value=(act.name) { (words::label(act.name)) "…" } }
-                }
-            }
-        }
-    }
-
-    fn table(&self, view: &View, items: &[Value]) -> Markup {
-        html! {
-            div.scroll tabindex="0" role="group" aria-label="Table, scrolls sideways" {
-                table.cards-s {
-                    thead { tr {
-                        @if !self.several.is_empty() { th scope="col" { span.sr { "Selected" } } }
-                        @for (n, column) in self.columns.iter().enumerate() {
-                            @if n + 1 == self.columns.len() {
-                                @for title in self.titles() { th scope="col" { (title) } }
-                            }
-                            th scope="col" { (words::label(column)) }
-                        }
-                        @if !self.offers.is_empty() { th scope="col" { span.sr { "Actions" } } }
-                    } }
-                    tbody { @for (n, item) in items.iter().enumerate() { (self.row(view, item, n)) } }
-                }
-            }
-        }
-    }
-
-    /// Returns the titles of the columns before the last one.
-    fn titles(&self) -> &'static [&'static str] {
-        self.beside.as_ref().map_or(&[], |beside| beside.titles)
-    }
-
-    fn row(&self, view: &View, item: &Value, at: usize) -> Markup {
-        let path = self.thing.and_then(|thing| path_of_item(thing, &self.values, item));
-        let key = item["id"].as_str().unwrap_or_default();
-        let cells = self.beside.as_ref().and_then(|beside| beside.cells.get(at));
-        html! {
-            tr {
-                @if !self.several.is_empty() {
-                    td { input type="checkbox" name="id" value=(key) aria-label={ "Select " (words::short(key)) }; }
-                }
-                @for (n, column) in self.columns.iter().enumerate() {
-                    @if let (true, Some(cells)) = (n + 1 == self.columns.len(), cells) {
-                        @for (title, cell) in self.titles().iter().zip(cells) {
-                            td data-l=(title.to_lowercase()) { (cell) }
-                        }
-                    }
-                    @let label = (n > 0).then(|| words::spaced(column));
-                    td.clip data-l=[label] {
-                        @match &path {
-                            Some(path) if n == 0 => a.whole href=(view.url(path)) { (first(column, item)) },
-                            _ => (self.cell(view, column, item)),
-                        }
-                    }
-                }
-                @if !self.offers.is_empty() {
-                    td.r {
-                        @for (title, template, filling) in &self.offers {
-                            @if let Some(path) = offered(template, &self.values, item, filling.as_deref()) {
-                                a."btn s" href=(view.url(&path)) { (title) } " "
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    fn cell(&self, view: &View, column: &str, item: &Value) -> Markup {
-        match &item[column] {
-            Value::String(text) => match words::parse_instant(text) {
-                Some(at) => short_time(at, view.now),
-                None => member(view, column, &item[column], None),
-            },
-            other => member(view, column, other, None),
-        }
-    }
-}
-
-/// The text of a row's link.
-fn first(column: &str, item: &Value) -> Markup {
-    let text = item[column].as_str().filter(|text| !text.is_empty());
-    let text = match text {
-        Some(text) if is_identifier(column) => words::short(text),
-        Some(text) => match words::parse_instant(text) {
-            Some(at) => shown(at),
-            None => words::visible(text).into_owned(),
-        },
-        None => {
-            let id = item["id"].as_str().or(item["kid"].as_str()).map(words::short);
-            name_of(item).map(str::to_owned).or(id).unwrap_or_else(|| item[column].to_string())
-        }
-    };
-    html! { (text) }
 }

@@ -3,7 +3,8 @@
 use axum::response::Response;
 use serde_json::Value;
 
-use crate::console::generic::list::{self, Beside};
+use crate::console::generic::list;
+use crate::console::generic::table::Beside;
 use crate::console::html::{html, quantity, scalar};
 use crate::console::scene::Scene;
 use crate::console::view::{View, query, text};
@@ -17,11 +18,11 @@ crate::pages! { customers:
 async fn page(view: &mut View) -> Result<Response> {
     let scene = Scene::enter(view).await?;
     // Other callers see their own organizations, of which the platform's summary says nothing.
-    let read: Option<list::ReadBeside> = match view.ops.caller.is_of_platform() {
+    let beside: Option<list::ReadBeside> = match view.ops.caller.is_of_platform() {
         true => Some(|view, items| Box::pin(beside(view, items))),
         false => None,
     };
-    list::page(view, scene, read).await
+    list::page(view, scene, list::ByHand { beside, sort: None }).await
 }
 
 /// Reads the summaries of the organizations of a page, all at once.
@@ -42,5 +43,6 @@ async fn beside(view: &mut View, items: &[Value]) -> Result<Beside> {
     };
     let cells = found["organizations"].as_array().into_iter().flatten().map(cells).collect();
     let titles: &[&str] = if found.is_null() { &[] } else { &["Plan", "Licenses", "Seats"] };
-    Ok(Beside { members: &["name", "status"], titles, cells })
+    let (members, numbers) = (&["name", "status"], &["Licenses", "Seats"]);
+    Ok(Beside { members, titles, numbers, since: "Since", cells })
 }

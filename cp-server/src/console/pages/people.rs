@@ -6,6 +6,7 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use crate::console::cookies::Notice;
+use crate::console::generic::list;
 use crate::console::html::{Markup, card, empty, html, icon, scrolled, short_time, state};
 use crate::console::pager::older;
 use crate::console::view::{View, given, items, query, text};
@@ -38,11 +39,12 @@ async fn members(view: &mut View) -> Result<Response> {
         div.head {
             div { h1 { "People" } p.facts { "Members of the organization, and what each may do." } }
             div.actions {
-                a.btn href=(view.url(&format!("{path}/roles"))) { "Roles" }
+                @if view.may("roles.list") { a.btn href=(view.url(&format!("{path}/roles"))) { "Roles" } }
                 @if view.may("invitations.create") { a.btn href=(view.url(&format!("{path}/invitations?new"))) { "Invite a person" } }
                 @if view.may("memberships.create") { a."btn primary" href=(view.url(&format!("{path}/memberships?new"))) { (icon("plus")) "New member" } }
             }
         }
+        (list::filters_of(view, "/organizations/{org}/memberships"))
         div.stack {
             section.card aria-label="Members" {
                 @if people.is_empty() {
@@ -83,6 +85,7 @@ fn member(view: &View, path: &str, organization: &Value, has_links: bool, one: &
             }
             td data-l="since" { @if let Some(at) = words::parse_instant(text(one, "created_at")) { (short_time(at, view.now)) } }
             td.r {
+                a."btn s" href=(view.url(&format!("{path}/memberships/access?{}", query([("user", user)])))) { "Why?" } " "
                 @if has_links && text(one, "status") != "suspended" && view.may("console_links.create") {
                     a."btn s" href=(view.url(&format!("{path}/console-links?{link}"))) { "Sign-in link…" } " "
                 }

@@ -5,10 +5,13 @@ use chrono::{NaiveDate, TimeDelta};
 use serde_json::Value;
 
 use crate::console::chart::Days;
-use crate::console::html::{Markup, card, empty, html, icon, meter, scrolled, short_time, state};
+use crate::console::generic::list;
+use crate::console::html::{
+    Markup, card, empty, html, icon, meter, quantity, scrolled, short_time, state,
+};
 use crate::console::pager::older;
 use crate::console::scene::Scene;
-use crate::console::view::{View, items, query, text};
+use crate::console::view::{View, given, items, query, text};
 use crate::console::words;
 use crate::kernel::error::Result;
 
@@ -26,11 +29,12 @@ async fn holders(view: &mut View) -> Result<Response> {
     let pools = items(&view.visible("leases.pools", &[&license], "").await?);
     let pool = view.asked("pool").filter(|pool| !pool.is_empty()).map(str::to_owned);
     let pool = pool.or_else(|| pools.first().map(|one| text(one, "name").to_owned()));
-    let cursor = view.asked("cursor").unwrap_or_default().to_owned();
-    let mut filter = vec![("limit", "50")];
-    filter.extend(pool.as_deref().map(|pool| ("pool", pool)));
-    filter.extend((!cursor.is_empty()).then_some(("cursor", &*cursor)));
-    let page = view.visible("leases.list", &[&license], &query(filter)).await?;
+    let mut asked = given(&view.query);
+    asked.retain(|(name, _)| !["pool", "limit"].contains(name));
+    let own = [("limit", "50")].into_iter().chain(pool.as_deref().map(|pool| ("pool", pool)));
+    let filter: Vec<(&str, &str)> = own.chain(asked).collect();
+    let filter = query(filter);
+    let page = view.visible("leases.list", &[&license], &filter).await?;
     let since = words::iso(view.now - TimeDelta::days(DAYS));
     let mut usage = vec![("by", "day"), ("since", &*since)];
     usage.extend(pool.as_deref().map(|pool| ("pool", pool)));
@@ -44,6 +48,7 @@ async fn holders(view: &mut View) -> Result<Response> {
                 @if view.may("leases.claim") { a."btn primary" href=(view.url(&format!("{path}?new"))) { (icon("plus")) "Assign a seat" } }
             }
         }
+        (list::filters_of(view, "/licenses/{id}/leases"))
         div.two {
             div.stack {
                 (holder_card(view, &path, &page))
@@ -151,10 +156,10 @@ fn usage_card(usage: &[Value]) -> Markup {
         details.fold {
             summary { "The same as a table" }
             (scrolled(&html! { table {
-                thead { tr { th scope="col" { "Day" } th scope="col" { "Peak" } th scope="col" { "Refused" } } }
+                thead { tr { th scope="col" { "Day" } th.r scope="col" { "Peak" } th.r scope="col" { "Refused" } } }
                 tbody { @for day in usage {
                     @if let Some(at) = words::parse_instant(text(day, "starts_at")) {
-                        tr { th scope="row" { (at.format("%-d %b %Y")) } td { (day["peak"]) } td { (day["refused"]) } }
+                        tr { th scope="row" { (at.format("%-d %b %Y")) } td.r { (quantity(&day["peak"])) } td.r { (quantity(&day["refused"])) } }
                     }
                 } }
             } }))

@@ -1,12 +1,13 @@
 //! Service tokens: their form offers the permissions of a role, and an end.
 
 use axum::response::Response;
-use chrono::{NaiveTime, TimeDelta};
+use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use crate::console::generic;
-use crate::console::generic::{edit, tasks};
-use crate::console::html::{Markup, card, html};
+use crate::console::generic::table::Beside;
+use crate::console::generic::{edit, list, tasks};
+use crate::console::html::{Markup, card, html, short_time, state};
 use crate::console::scene::Scene;
 use crate::console::view::{View, items, mode, query, text};
 use crate::console::words;
@@ -32,8 +33,15 @@ async fn list_of_organization(view: &mut View) -> Result<Response> {
 }
 
 async fn form_or_list(view: &mut View, own: Option<String>) -> Result<Response> {
-    if mode(&view.query) != Some("new") {
-        return generic::get(view).await;
+    match mode(&view.query) {
+        Some("new") => {}
+        Some(_) => return generic::get(view).await,
+        None => {
+            let scene = Scene::enter(view).await?;
+            let beside: list::ReadBeside = |view, items| Box::pin(beside(view, items));
+            let by_hand = list::ByHand { beside: Some(beside), sort: Some(by_last_use) };
+            return list::page(view, scene, by_hand).await;
+        }
     }
     let scope = "scope=organization&limit=100";
     let mut roles = items(&view.visible("roles.list_system", &[], scope).await?);
@@ -49,6 +57,38 @@ async fn form_or_list(view: &mut View, own: Option<String>) -> Result<Response> 
     let task = tasks::of(view, &scene).await?.ok_or_else(|| Error::not_found("page"))?;
     let presets = presets(view, &roles);
     edit::form_beside(view, &scene, task, &presets).await
+}
+
+/// Brings the tokens that were used last to the top, and those that never were to the end.
+fn by_last_use(tokens: &mut [Value]) {
+    let used = |token: &Value| words::parse_instant(text(token, "last_used_at"));
+    tokens.sort_by_key(|token| std::cmp::Reverse(used(token)));
+}
+
+/// Returns the columns of what a token may have, besides its name.
+async fn beside(view: &mut View, items: &[Value]) -> Result<Beside> {
+    let cells = |token: &Value| {
+        let at = |name: &str| words::parse_instant(text(token, name));
+        let is_over = at("expires_at").is_some_and(|at| at <= view.now);
+        let status = match (token["revoked_at"].is_null(), is_over) {
+            (false, _) => "revoked",
+            (true, true) => "expired",
+            (true, false) => "active",
+        };
+        let instant = |at: Option<DateTime<Utc>>, none: &str| {
+            html! { @match at { Some(at) => (short_time(at, view.now)), None => span.quiet { (none) } } }
+        };
+        let permissions = token["permissions"].as_array().map_or(0, Vec::len);
+        vec![
+            state(status),
+            html! { (words::count(permissions, "permission")) },
+            instant(at("last_used_at"), "never"),
+            instant(at("expires_at"), "no end"),
+        ]
+    };
+    let cells = items.iter().map(cells).collect();
+    let titles = &["State", "Permits", "Last used", "Ends"];
+    Ok(Beside { members: &["name"], titles, numbers: &[], since: "Created", cells })
 }
 
 /// Links that fill in the permissions of a role.
