@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::html::{Markup, html, time};
+use super::html::{Markup, decimal, html, time};
 use crate::kernel::clock::shown;
 
 /// The width of a picture, in its own units.
@@ -155,7 +155,7 @@ impl Days<'_> {
     }
 
     fn about(&self, day: NaiveDate, value: f64) -> String {
-        format!("{}: {value} {}", day.format("%-d %b"), self.unit)
+        format!("{}: {} {}", day.format("%-d %b"), decimal(value), self.unit)
     }
 
     fn picture(&self, scale: &Scale, marks: &Markup) -> Markup {
@@ -168,7 +168,7 @@ impl Days<'_> {
             div.wide-chart role="group" tabindex="0" aria-label="Chart, scrolls sideways" {
                 svg.chart viewBox="0 0 654 172" role="img" aria-labelledby={ (title) " " (about) } {
                     title id=(title) { (self.title) }
-                    desc id=(about) { "Between " (if least.is_finite() { least } else { 0.0 }) " and " (most) " " (self.unit) " a day." }
+                    desc id=(about) { "Between " (decimal(if least.is_finite() { least } else { 0.0 })) " and " (decimal(most)) " " (self.unit) " a day." }
                     @for part in [0.0, 0.5, 1.0] {
                         @let y = rounded(scale.y(scale.most * part));
                         line.grid x1=(LEFT) x2=(RIGHT) y1=(y) y2=(y) {}

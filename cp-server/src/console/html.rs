@@ -138,6 +138,13 @@ pub(super) fn quantity(value: &Value) -> String {
     value.as_number().map_or_else(|| "0".to_owned(), words::number)
 }
 
+/// A number of a picture or of its table, with at most two decimal places.
+pub(super) fn decimal(value: f64) -> String {
+    let number = serde_json::Number::from_f64((value * 100.0).round() / 100.0);
+    let text = number.map_or_else(String::new, |number| words::number(&number));
+    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
+}
+
 /// A scalar of an answer.
 pub(super) fn scalar(value: &Value) -> Markup {
     match value {

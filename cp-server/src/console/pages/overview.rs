@@ -1,12 +1,14 @@
 //! The overview of the platform: what needs a person today.
 
 use axum::response::Response;
-use chrono::{NaiveDate, TimeDelta};
+use chrono::{NaiveDate, NaiveTime, TimeDelta};
 use serde_json::Value;
 
 use crate::console::chart::Days;
 use crate::console::generic::history;
-use crate::console::html::{Markup, card, card_time, card_time_after_verb, html, icon, id};
+use crate::console::html::{
+    Markup, card, card_time, card_time_after_verb, decimal, html, icon, id,
+};
 use crate::console::log_head::{self, LogHead};
 use crate::console::view::{View, query, text};
 use crate::console::words;
@@ -55,6 +57,8 @@ pub(super) async fn page(view: &mut View) -> Result<Response> {
 
 /// The numbers, each with its list.
 fn stats(view: &View, overview: &Value) -> Markup {
+    let today = words::iso(view.now.date_naive().and_time(NaiveTime::MIN).and_utc());
+    let signed = query([("action", "bundles.issue"), ("since", &*today)]);
     let soon = words::iso(view.now + TimeDelta::days(ENDING));
     let now = words::iso(view.now);
     let ending =
@@ -77,7 +81,7 @@ fn stats(view: &View, overview: &Value) -> Markup {
                 format!("{} suspended", number("suspended_organizations"))))
             (stat("/licenses", "Licenses", "licenses", of("deployments", "deployment")))
             (stat(&format!("/licenses?{ending}"), &format!("Ending within {ENDING} days"), "ending_licenses", "renew them in time".into()))
-            (stat("/audit?action=bundles.issue", "Tokens signed today", "tokens_today", of("members", "member")))
+            (stat(&format!("/audit?{signed}"), "Tokens signed today", "tokens_today", of("members", "member")))
         }
     }
 }
@@ -190,7 +194,7 @@ fn tokens(daily: &Value) -> Markup {
         details.fold {
             summary { "The same as a table" }
             table { tbody { @for (day, issued) in points.iter().rev() {
-                tr { th scope="row" { (day.format("%-d %b %Y")) } td.r { (issued) } }
+                tr { th scope="row" { (day.format("%-d %b %Y")) } td.r { (decimal(*issued)) } }
             } } }
         }
     };

@@ -7,7 +7,8 @@ use chrono::{NaiveDate, NaiveTime, TimeDelta};
 use serde_json::Value;
 
 use crate::console::chart::Days;
-use crate::console::html::{Markup, card, empty, html, meter, quantity, time};
+use crate::console::html::{Markup, card, decimal, empty, html, meter, quantity, scrolled, time};
+use crate::console::pager::older;
 use crate::console::view::{View, items, query, text};
 use crate::console::words;
 use crate::kernel::error::Result;
@@ -36,7 +37,11 @@ async fn overview(view: &mut View) -> Result<Response> {
     let since = words::iso(first.and_time(NaiveTime::MIN).and_utc());
     let by_day = query([("group_by", "day"), ("since", &*since)]);
     let sums = items(&view.visible("usage.summarize", &[&own], &by_day).await?);
-    let limits = items(&view.visible("limits.list", &[&own], "limit=50").await?);
+    let cursor = view.asked("cursor").filter(|cursor| !cursor.is_empty()).map(str::to_owned);
+    let more = cursor.as_deref().map(|cursor| ("cursor", cursor));
+    let listed = query([("limit", "50")].into_iter().chain(more));
+    let listed = view.visible("limits.list", &[&own], &listed).await?;
+    let limits = items(&listed);
     let mut uses: Vec<Value> = Vec::new();
     for limit in limits.iter().take(LIMITS) {
         let check = query([
@@ -67,7 +72,7 @@ async fn overview(view: &mut View) -> Result<Response> {
         div.head {
             div { h1 { "Usage and limits" } p.facts { "What was recorded, and what it is measured against." } }
             div.actions {
-                a.btn href=(view.url(&format!("{path}/usage"))) { "Usage events" }
+                @if view.may("usage.list") { a.btn href=(view.url(&format!("{path}/usage"))) { "Usage events" } }
                 @if view.may("limits.put") { a."btn primary" href=(view.url(&format!("{path}/limits?new"))) { "Set a limit" } }
             }
         }
@@ -82,6 +87,7 @@ async fn overview(view: &mut View) -> Result<Response> {
                 (metric_card(view, n, metric, used, &window, &uses))
             }
         }
+        @if !limits.is_empty() { br; (limits_card(view, &path, &listed, &limits)) }
         @if metrics.len() > METRICS { p.soft { "The first " (METRICS) " metrics are shown. The list of usage events has all." } }
     };
     let crumbs = view.crumbs("Usage and limits");
@@ -123,7 +129,7 @@ fn metric_card(
     };
     let pace = pace(&points);
     let sum: f64 = points.iter().map(|(_, used)| used).sum();
-    let more = html! { span.quiet { (rounded(sum)) " " (unit) " in " (points.len()) " days" } };
+    let more = html! { span.quiet { (decimal(sum)) " " (unit) " in " (points.len()) " days" } };
     let body = html! {
         div."in stack" {
             @for limit in &limits { (limit_row(view, limit, pace)) }
@@ -132,20 +138,59 @@ fn metric_card(
         details.fold {
             summary { "The same as a table" }
             table { tbody { @for (day, used) in points.iter().rev() {
-                tr { th scope="row" { (day.format("%-d %b %Y")) } td.r { (used) } }
+                tr { th scope="row" { (day.format("%-d %b %Y")) } td.r { (decimal(*used)) } }
             } } }
         }
     };
     card(&format!("h-usage-{n}"), &words::visible(metric), &more, &body)
 }
 
-/// A limit: how much of it is used, and when it is full at this pace.
-fn limit_row(view: &View, limit: &Value, pace: f64) -> Markup {
-    let window = match text(limit, "window") {
+/// All limits, also those whose use the page does not read.
+fn limits_card(view: &View, path: &str, page: &Value, limits: &[Value]) -> Markup {
+    let names = ["metric", "unit", "scope", "window", "period"];
+    let delete = |limit: &Value| {
+        let own = query(names.map(|name| (name, text(limit, name))));
+        view.url(&format!("{path}/limits?delete=&{own}"))
+    };
+    let may_delete = view.may("limits.delete");
+    let body = html! {
+        (scrolled(&html! { table.cards-s {
+            thead { tr {
+                th scope="col" { "Metric" } th scope="col" { "Scope" } th scope="col" { "Window" }
+                th scope="col" { "Enforcement" } th.r scope="col" { "Limit" } th scope="col" { span.sr { "Actions" } }
+            } }
+            tbody { @for limit in limits { tr {
+                td {
+                    a.whole href=(view.url(&format!("/limits/{}", text(limit, "id")))) { (words::visible(text(limit, "metric"))) }
+                    br; small.quiet { (words::visible(text(limit, "unit"))) }
+                }
+                td data-l="scope" { code { (words::visible(text(limit, "scope"))) } }
+                td data-l="window" { (window_of(limit)) }
+                td data-l="enforcement" { (words::spaced(text(limit, "enforcement"))) }
+                td.r data-l="limit" { (quantity(&limit["quantity"])) }
+                td.r {
+                    // A budget sets the others.
+                    @if may_delete && text(limit, "source") == "manual" && limit["project_id"].is_null() {
+                        a."btn s" href=(delete(limit)) { "Delete…" }
+                    }
+                }
+            } } }
+        } }))
+        (older(view, page))
+    };
+    card("h-limits", "All limits", &html! {}, &body)
+}
+
+fn window_of(limit: &Value) -> String {
+    match text(limit, "window") {
         "gauge" => "in all".to_owned(),
         "cycle" => "in this cycle".to_owned(),
         window => format!("{} {}", text(limit, "period"), words::spaced(window)),
-    };
+    }
+}
+
+/// A limit: how much of it is used, and when it is full at this pace.
+fn limit_row(view: &View, limit: &Value, pace: f64) -> Markup {
     let scope = text(limit, "scope");
     let until = words::parse_instant(text(&limit["interval"], "until"));
     let resets = until.filter(|at| text(limit, "window") != "rolling" && *at > view.now);
@@ -159,7 +204,7 @@ fn limit_row(view: &View, limit: &Value, pace: f64) -> Markup {
     html! {
         div {
             p.soft {
-                (window) @if scope != "organization" { ", " code { (scope) } }
+                a.in-text href=(view.url(&format!("/limits/{}", text(limit, "id")))) { (window_of(limit)) } @if scope != "organization" { ", " code { (scope) } }
                 @if let Some(at) = resets { ", resets on " (time(at)) }
                 @if text(limit, "enforcement") == "observe" { ", observed only" }
             }
@@ -175,12 +220,4 @@ fn limit_row(view: &View, limit: &Value, pace: f64) -> Markup {
 fn pace(points: &[(NaiveDate, f64)]) -> f64 {
     let days = u32::try_from(points.len().max(1)).map_or(1.0, f64::from);
     points.iter().map(|(_, used)| used).sum::<f64>() / days
-}
-
-fn rounded(value: f64) -> String {
-    let number = serde_json::Number::from_f64((value * 100.0).round() / 100.0);
-    number.map_or_else(String::new, |number| {
-        let text = words::number(&number);
-        text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
-    })
 }
