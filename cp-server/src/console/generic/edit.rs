@@ -130,6 +130,7 @@ async fn show_preview(
     if task.operation == "plans.migrate" {
         task.button = format!("Move {}", words::count(rows, "subscription"));
     }
+    task.is_previewed = true;
     let above = html! {
         section.card aria-labelledby="h-preview" {
             header { h2 #h-preview { "What would change" } span.quiet { "nothing was changed yet" } }
@@ -217,13 +218,15 @@ async fn page(
     let tag = shown.entries.and_then(|entries| value(entries, "_match")).map(str::to_owned);
     let tag = tag.or_else(|| task.tag.clone());
     let tone = if task.is_destructive { "btn danger solid" } else { "btn primary" };
+    // Where an operation can show what it would change, its form shows that first.
+    let is_dry = task.has_dry_run && !task.is_previewed;
     let body = html! {
         div.head { div {
             h1 { (words::visible(&task.title)) }
             @if !task.about.is_empty() { p.facts { (task.about) } }
         } }
         form.form method="post" action=(action) {
-            button.sr tabindex="-1" aria-hidden="true" { (task.button) }
+            button.sr tabindex="-1" aria-hidden="true" name=[is_dry.then_some(DRY)] value="1" { (task.button) }
             input type="hidden" name="_key" value=(key);
             @if let Some(tag) = tag { input type="hidden" name="_match" value=(tag); }
             (summary)
@@ -233,8 +236,10 @@ async fn page(
             (form::render(&task.fields, "", &shown))
             @if let Some(text) = &task.confirmation { (confirmations::entry(text, &shown)) }
             div.actions {
-                button class=(tone) { (task.button) }
-                @if task.has_dry_run { button.btn name=(DRY) value="1" { "Show what would change" } }
+                @if !is_dry { button class=(tone) { (task.button) } }
+                @if task.has_dry_run {
+                    button.btn.primary[is_dry] name=(DRY) value="1" { "Show what would change" }
+                }
                 a.btn href=(view.url(&task.back)) { "Cancel" }
             }
         }

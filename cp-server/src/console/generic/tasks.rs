@@ -49,6 +49,8 @@ pub(in crate::console) struct Task {
     pub(in crate::console) fixed: Map<String, Value>,
     /// Whether the operation can show what it would change.
     pub(in crate::console) has_dry_run: bool,
+    /// Whether the page shows what it would change.
+    pub(in crate::console) is_previewed: bool,
     /// What the change affects beyond the thing itself.
     pub(in crate::console) affects: Option<Affected>,
     /// The form that reverses the change, and its title.
@@ -190,6 +192,7 @@ impl Task {
             asks: None,
             fields,
             has_dry_run,
+            is_previewed: false,
             in_query: operation.input.is_none(),
             title: String::new(),
             button: String::new(),
