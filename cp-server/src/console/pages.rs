@@ -1,11 +1,13 @@
 //! The pages by hand.
 
+mod access;
 mod audit;
 mod budgets;
 mod bulk;
 mod customers;
 mod effective;
 mod inspect;
+mod invitation;
 mod keys;
 #[cfg(debug_assertions)]
 mod kit;
@@ -44,6 +46,8 @@ pub(super) fn all(pages: &mut Pages) {
     budgets::pages(pages);
     webhooks::pages(pages);
     people::pages(pages);
+    access::pages(pages);
+    invitation::pages(pages);
     tokens::pages(pages);
     plans::pages(pages);
     bulk::pages(pages);

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::tasks::Task;
 use crate::console::html::{Markup, html, icon, note, state, time};
 use crate::console::scene::Scene;
-use crate::console::view::View;
+use crate::console::view::{View, query};
 use crate::console::words;
 use crate::kernel::error::Result;
 
@@ -19,8 +19,18 @@ pub(in crate::console) fn of(view: &View, operation: &str, body: &Value) -> Vec<
         shown.push("file".to_owned());
     }
     let text = |name: String| body[&name].as_str().map(|text| (name.clone(), text.to_owned()));
-    shown.into_iter().filter_map(text).collect()
+    let mut shown: Vec<_> = shown.into_iter().filter_map(text).collect();
+    if let (true, Some(token)) = (INVITING.contains(&operation.name), body["token"].as_str()) {
+        // The page of the invited person needs no identity provider.
+        let (base, token) = (&view.ops.app().settings.base_url, query([("token", token)]));
+        shown
+            .push(("accept_page".to_owned(), format!("{base}/console/invitations/accept?{token}")));
+    }
+    shown
 }
+
+/// The operations whose answer has the token of an invitation.
+const INVITING: [&str; 2] = ["invitations.create", "invitations.resend"];
 
 /// The operations whose answer is a license token, or a file with one.
 const ISSUING: [&str; 2] = ["bundles.issue", "licenses.token"];

@@ -195,6 +195,8 @@ impl InProcess {
     /// Runs a public line with the headers of the page's request, for its cookies.
     pub async fn forward(&self, operation: &str, body: &Value) -> Result<Response> {
         let mut request = self.request(operation, &[], "", Body::from(body.to_string()))?;
+        let json = HeaderValue::from_static("application/json");
+        request.headers_mut().insert(header::CONTENT_TYPE, json);
         let own =
             [header::ORIGIN, header::COOKIE, header::HeaderName::from_static("sec-fetch-site")];
         for name in own {
