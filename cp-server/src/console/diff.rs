@@ -7,6 +7,11 @@ use serde_json::{Map, Value};
 use super::html::{Markup, html};
 use super::words;
 
+/// From this length on, strings are compared by word, in bytes.
+const LONG: usize = 40;
+/// The most words of a string that are compared.
+const WORDS: usize = 300;
+
 /// The fields that differ, at most so many of them.
 pub(super) fn table(before: &Value, after: &Value, most: usize) -> Markup {
     let empty = Map::new();
@@ -24,17 +29,73 @@ pub(super) fn table(before: &Value, after: &Value, most: usize) -> Markup {
                 thead { tr { th scope="col" { "Field" } th scope="col" { "Before" } th scope="col" { "After" } } }
                 tbody {
                     @for name in changed.iter().take(most) {
-                        tr {
-                            td { (words::visible(name)) }
-                            (cell("was", was.get(*name)))
-                            (cell("is", is.get(*name)))
-                        }
+                        (row(name, was.get(*name), is.get(*name)))
                     }
                 }
             }
         }
         @if changed.len() > most { p.small { "and " (words::count(changed.len() - most, "field")) " more" } }
         @if same > 0 { p."small quiet" { (words::count(same, "field")) " did not change" } }
+    }
+}
+
+fn row(name: &str, was: Option<&Value>, is: Option<&Value>) -> Markup {
+    if let (Some(Value::String(before)), Some(Value::String(after))) = (was, is)
+        && before.len().max(after.len()) >= LONG
+    {
+        let (old, new) = by_word(before, after);
+        return html! { tr {
+            td { (words::visible(name)) }
+            td.was { @for (is_gone, part) in old { @if is_gone { del { (words::visible(&part)) } } @else { (words::visible(&part)) } " " } }
+            td.is { @for (is_new, part) in new { @if is_new { ins { (words::visible(&part)) } } @else { (words::visible(&part)) } " " } }
+        } };
+    }
+    html! { tr { td { (words::visible(name)) } (cell("was", was)) (cell("is", is)) } }
+}
+
+/// Words in a row that differ from the other text, or do not.
+type Parts = Vec<(bool, String)>;
+
+/// Returns the words of both texts, each with whether the other text lacks it (the longest common
+/// subsequence of words).
+fn by_word(before: &str, after: &str) -> (Parts, Parts) {
+    let old: Vec<&str> = before.split_whitespace().take(WORDS).collect();
+    let new: Vec<&str> = after.split_whitespace().take(WORDS).collect();
+    let mut common = vec![vec![0_usize; new.len() + 1]; old.len() + 1];
+    for i in (0..old.len()).rev() {
+        for j in (0..new.len()).rev() {
+            common[i][j] = match old[i] == new[j] {
+                true => common[i + 1][j + 1] + 1,
+                false => common[i + 1][j].max(common[i][j + 1]),
+            };
+        }
+    }
+    let (mut left, mut right) = (Parts::new(), Parts::new());
+    let (mut i, mut j) = (0, 0);
+    while i < old.len() || j < new.len() {
+        if i < old.len() && j < new.len() && old[i] == new[j] {
+            add(&mut left, false, old[i]);
+            add(&mut right, false, new[j]);
+            (i, j) = (i + 1, j + 1);
+        } else if j == new.len() || i < old.len() && common[i + 1][j] >= common[i][j + 1] {
+            add(&mut left, true, old[i]);
+            i += 1;
+        } else {
+            add(&mut right, true, new[j]);
+            j += 1;
+        }
+    }
+    (left, right)
+}
+
+/// Adds a word to the last part, if both differ or both do not.
+fn add(parts: &mut Parts, differs: bool, word: &str) {
+    match parts.last_mut() {
+        Some((known, text)) if *known == differs => {
+            text.push(' ');
+            text.push_str(word);
+        }
+        _ => parts.push((differs, word.to_owned())),
     }
 }
 

@@ -4,9 +4,9 @@ use axum::response::Response;
 use serde_json::Value;
 
 use crate::console::generic::{detail, history};
-use crate::console::html::{Markup, card, empty, html, icon, id, state, time};
+use crate::console::html::{Markup, card, empty, html, icon, id, meter, state, time};
 use crate::console::icons;
-use crate::console::view::{View, items, text};
+use crate::console::view::{View, items, query, text};
 use crate::console::words;
 use crate::kernel::error::Result;
 use crate::kernel::http::in_process::Seen;
@@ -15,7 +15,7 @@ use crate::kernel::http::line::BASE;
 crate::pages! { organizations:
     /// An organization: its licenses, deployments, people, quotas and latest changes.
     GET "/organizations/{org}" calls [organizations.read, licenses.list, deployments.list,
-        subscriptions.list, memberships.list, invitations.list, quotas.list, audit.list] => overview;
+        subscriptions.list, memberships.list, invitations.list, quotas.list, leases.pools, audit.list] => overview;
 }
 
 /// Segments that the page shows as cards of their own.
@@ -41,6 +41,11 @@ async fn overview(view: &mut View) -> Result<Response> {
     let invitations =
         items(&view.visible("invitations.list", &[&own], "limit=5&status=pending").await?);
     let quotas = view.visible("quotas.list", &[&own], "").await?;
+    let mut pools = Vec::new();
+    for license in &licenses {
+        let found = view.visible("leases.pools", &[text(license, "id")], "").await?;
+        pools.extend(items(&found).into_iter().map(|pool| (license.clone(), pool)));
+    }
     let events = history::read(view, None).await?;
     let title = text(&organization, "name").to_owned();
     let body = html! {
@@ -49,6 +54,7 @@ async fn overview(view: &mut View) -> Result<Response> {
             div.stack {
                 (license_card(view, &own, &licenses, &deployments))
                 (rows_card(view, &own, "Deployments", "deployments", &deployments))
+                (seat_card(view, &pools, &deployments))
                 (quota_card(view, &own, &quotas))
                 (others(view, &own))
             }
@@ -103,22 +109,36 @@ fn head(view: &View, own: &str, organization: &Value) -> Markup {
     }
 }
 
+/// Returns the name of a license, or that of its deployment.
+fn name_of(license: &Value, deployments: &[Value]) -> String {
+    let own = license["name"].as_str();
+    let deployment = deployments.iter().find(|one| one["id"] == license["deployment_id"]);
+    let name = own.or_else(|| deployment.and_then(|one| one["name"].as_str()));
+    name.map_or_else(|| words::short(text(license, "id")), |name| words::visible(name).into_owned())
+}
+
+/// The seats of the licenses, by pool.
+fn seat_card(view: &View, pools: &[(Value, Value)], deployments: &[Value]) -> Markup {
+    if pools.is_empty() {
+        return html! {};
+    }
+    let body = html! { div.in { dl."facts wide" { @for (license, pool) in pools {
+        @let (name, pool_name) = (name_of(license, deployments), text(pool, "name"));
+        dt { a href=(view.url(&format!("/licenses/{}/leases?{}", text(license, "id"), query([("pool", pool_name)])))) {
+            (name) @if pool_name != "seats" { ", " (words::visible(pool_name)) }
+        } }
+        dd { (meter(&format!("Seats of {name}"), &pool["used"], &pool["cap"])) }
+    } } } };
+    card("h-seats", "Seats", &html! {}, &body)
+}
+
 fn license_card(view: &View, own: &str, licenses: &[Value], deployments: &[Value]) -> Markup {
-    let name_of = |license: &Value| {
-        let own = license["name"].as_str();
-        let deployment = deployments.iter().find(|one| one["id"] == license["deployment_id"]);
-        let name = own.or_else(|| deployment.and_then(|one| one["name"].as_str()));
-        name.map_or_else(
-            || words::short(text(license, "id")),
-            |name| words::visible(name).into_owned(),
-        )
-    };
     let all =
         html! { a href=(view.url(&format!("/organizations/{own}/licenses"))) { "All licenses" } };
     let body = html! {
         @if licenses.is_empty() {
             @let next = html! {
-                @for deployment in deployments.iter().take(1) {
+                @for deployment in deployments.iter().take(1).filter(|_| view.may("licenses.create")) {
                     a.btn href=(view.url(&format!("/deployments/{}/licenses", text(deployment, "id")))) { "New license" }
                 }
             };
@@ -128,7 +148,7 @@ fn license_card(view: &View, own: &str, licenses: &[Value], deployments: &[Value
                 @let covered = license["coverage"]["covered"] == true;
                 span class={ "ico " (if covered { "ok" } else { "bad" }) } { (icon(if covered { "check" } else { "cross" })) }
                 div.grow {
-                    a.whole href=(view.url(&format!("/licenses/{}", text(license, "id")))) { (name_of(license)) }
+                    a.whole href=(view.url(&format!("/licenses/{}", text(license, "id")))) { (name_of(license, deployments)) }
                     div.soft {
                         @match license["coverage"]["reason"].as_str() {
                             Some(reason) => (words::spaced(reason)),
@@ -161,7 +181,9 @@ fn rows_card(view: &View, own: &str, title: &str, segment: &str, items: &[Value]
     let body = html! {
         @if items.is_empty() {
             (empty(icons::of(segment), &format!("No {} yet", title.to_lowercase()), "", &html! {
-                a.btn href=(view.url(&format!("/organizations/{own}/{segment}?new"))) { "New " (words::singular(segment)) }
+                @if view.resources.adding(&format!("/organizations/{{org}}/{segment}")).is_some_and(|(add, _)| view.may(add.name)) {
+                    a.btn href=(view.url(&format!("/organizations/{own}/{segment}?new"))) { "New " (words::singular(segment)) }
+                }
             }))
         } @else {
             ul.rows { @for item in items { li {
