@@ -13,6 +13,9 @@ crate::pages! { effective:
     GET "/organizations/{org}/effective" calls [effective.read, memberships.list, organizations.read] => answer;
 }
 
+/// The most pages of members that are read for an e-mail address.
+const PAGES: usize = 10;
+
 /// The questions of the form: name, label and an example.
 const ASKED: [(&str, &str, &str); 4] = [
     ("product", "Product", "studio"),
@@ -23,12 +26,21 @@ const ASKED: [(&str, &str, &str); 4] = [
 
 async fn answer(view: &mut View) -> Result<Response> {
     let own = view.enter_organization(&view.part(0)).await?.to_string();
-    let asked: Vec<(String, String)> = given(&view.query)
+    let mut asked: Vec<(String, String)> = given(&view.query)
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-    let people =
-        items(&view.visible("memberships.list", &[&own], "limit=100&status=active").await?);
+    let people = items(&view.visible("memberships.list", &[&own], "limit=50&status=active").await?);
+    let typed = view.asked("user").unwrap_or_default().trim().to_owned();
+    let person = match typed.is_empty() {
+        true => None,
+        false => find(view, &own, &people, &typed).await?,
+    };
+    if let (Some(person), Some((_, user))) =
+        (&person, asked.iter_mut().find(|(name, _)| name == "user"))
+    {
+        text(person, "user_id").clone_into(user);
+    }
     let pairs = asked.iter().map(|(name, value)| (&**name, &**value));
     let read = view.ops.read::<Value>("effective.read", &[&own], &query(pairs)).await;
     let (found, refusal) = match read {
@@ -40,35 +52,56 @@ async fn answer(view: &mut View) -> Result<Response> {
         }
         Err(error) => return Err(error),
     };
-    let chosen = view.asked("user").unwrap_or_default().to_owned();
-    let person = people.iter().find(|one| text(one, "user_id") == chosen);
+    let shown = person.as_ref().map_or(&*typed, |person| text(person, "email"));
     let body = html! {
         div.head { div {
             h1 { "Effective answer" }
             p.facts { "What a person may use now, and which level decides it." }
         } }
         (refusal)
-        (form(view, &people, &chosen))
-        @if found.is_object() { (result(view, &own, &found, person)) }
+        (form(view, &people, shown))
+        @if found.is_object() { (result(view, &own, &found, person.as_ref(), &typed)) }
     };
     let crumbs = view.crumbs("Effective answer");
     view.page("Effective answer", &crumbs, &body)
 }
 
-fn form(view: &View, people: &[Value], chosen: &str) -> Markup {
+/// Finds a member by ID or e-mail address; first among the newest ones.
+async fn find(view: &mut View, own: &str, newest: &[Value], typed: &str) -> Result<Option<Value>> {
+    let is_it = |one: &&Value| {
+        text(one, "user_id") == typed || text(one, "email").eq_ignore_ascii_case(typed)
+    };
+    if let Some(found) = newest.iter().find(is_it) {
+        return Ok(Some(found.clone()));
+    }
+    if !typed.contains('@') {
+        let by_id = query([("user_id", typed), ("limit", "1")]);
+        let found = view.visible("memberships.list", &[own], &by_id).await?;
+        return Ok(items(&found).into_iter().next());
+    }
+    let mut cursor = String::new();
+    for _ in 0..PAGES {
+        let more = (!cursor.is_empty()).then_some(("cursor", &*cursor));
+        let filter = query([("limit", "500")].into_iter().chain(more));
+        let page = view.visible("memberships.list", &[own], &filter).await?;
+        if let Some(found) = items(&page).iter().find(is_it) {
+            return Ok(Some(found.clone()));
+        }
+        match page["next_cursor"].as_str() {
+            Some(next) => next.clone_into(&mut cursor),
+            None => break,
+        }
+    }
+    Ok(None)
+}
+
+fn form(view: &View, people: &[Value], typed: &str) -> Markup {
     html! {
         form.filters action=(view.url(&view.path)) aria-label="Question" {
             label for="f-user" { "Person"
-                select #f-user name="user" {
-                    option value="" { "the organization itself" }
-                    @for person in people {
-                        @let id = text(person, "user_id");
-                        option value=(id) selected[id == chosen] { (words::visible(text(person, "email"))) }
-                    }
-                    @if !chosen.is_empty() && !people.iter().any(|one| text(one, "user_id") == chosen) {
-                        option value=(chosen) selected { (words::short(chosen)) }
-                    }
-                }
+                input #f-user name="user" list="f-user-l" value=(typed) autocomplete="off"
+                    placeholder="the organization itself";
+                datalist #f-user-l { @for person in people { option value=(text(person, "email")) {} } }
             }
             @for (name, label, example) in ASKED {
                 label for={ "f-" (name) } { (label)
@@ -81,8 +114,9 @@ fn form(view: &View, people: &[Value], chosen: &str) -> Markup {
     }
 }
 
-fn result(view: &View, own: &str, found: &Value, person: Option<&Value>) -> Markup {
-    let who = person.map_or("The organization", |person| text(person, "email"));
+fn result(view: &View, own: &str, found: &Value, person: Option<&Value>, typed: &str) -> Markup {
+    let other = if typed.is_empty() { "The organization" } else { typed };
+    let who = person.map_or(other, |person| text(person, "email"));
     let all = items(found);
     let chain = found["chain"].as_array().cloned().unwrap_or_default();
     html! {
@@ -142,7 +176,9 @@ fn why(item: &Value) -> String {
 
 fn items_table(view: &View, own: &str, all: &[Value]) -> Markup {
     if all.is_empty() {
-        let next = html! { a.btn href=(view.url(&format!("/organizations/{own}/bindings"))) { "Bindings" } };
+        let next = html! {
+            @if view.may("bindings.list") { a.btn href=(view.url(&format!("/organizations/{own}/bindings"))) { "Bindings" } }
+        };
         return empty(
             "layers",
             "No items",

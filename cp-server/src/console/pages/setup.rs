@@ -4,6 +4,7 @@
 //! comes back by the address of the page.
 
 use axum::response::Response;
+use cp_contracts::ProblemCode;
 use serde_json::{Map, Value};
 
 use crate::console::generic::edit;
@@ -97,6 +98,10 @@ async fn task(view: &mut View) -> Result<(Scene, Task)> {
         view.enter_organization(&organization).await?;
     }
     let missing = || Error::not_found("page");
+    if !view.may(step.operation) {
+        let detail = format!("You may not set up the {} of a customer.", step.noun);
+        return Err(Error::new(ProblemCode::Forbidden, detail));
+    }
     let resources = view.resources.clone();
     let operation = resources.named(step.operation).ok_or_else(missing)?;
     let above = match step.under {
