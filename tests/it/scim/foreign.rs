@@ -12,7 +12,7 @@ async fn person_of_another_organization_is_offered_a_seat_and_stays_the_same(wor
     let globex = &world.globex;
     let person = async || world.get(format!("/users/{}", globex.user)).await.expect(200);
     let before = person().await;
-    // Nothing tells the person from a new one.
+    // The answer is that for a new person.
     let blank = |email: &str, body: &Value| body.to_string().replace(email, "EMAIL");
     let known = provider.post("/Users", user("mats@globex.example")).await.expect(201);
     let new = provider.post("/Users", user("none@globex.example")).await.expect(201);

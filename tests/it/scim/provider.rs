@@ -97,7 +97,7 @@ impl IdentityProvider {
 
 /// The permissions that the guide gives to the token.
 pub async fn token_permissions(world: &World) -> Vec<String> {
-    let roles = world.get(world.org("/roles?limit=100")).await.expect(200);
+    let roles = world.get("/roles?limit=100").await.expect(200);
     let viewer = roles["items"].as_array().unwrap().iter();
     let viewer = viewer.clone().find(|role| role["code"] == "ORGANIZATION_VIEWER").unwrap();
     let codes = viewer["permissions"].as_array().unwrap().iter();

@@ -324,9 +324,8 @@ impl Adding<'_> {
         }
         let (readers, shared) = (routes.complete.clone(), Arc::new(self.line.clone()));
         let handler = move |State(app): State<App>, request: Request| async move {
-            serve(shared, op, readers, app, request)
-                .await
-                .unwrap_or_else(IntoResponse::into_response)
+            let answer = serve(shared, op, readers, app, request).await;
+            answer.unwrap_or_else(IntoResponse::into_response)
         };
         routes.table.push(self.line.clone());
         routes.router = std::mem::take(&mut routes.router)
@@ -369,12 +368,11 @@ impl Adding<'_> {
                     // On the heap: the future of every request of the router would be as large.
                     let span = Span::step("run");
                     span.set("cp.operation", shared.name);
-                    let answer = op(Raw { app, caller, scope, parts, body }).recorded(span);
-                    let answer = Box::pin(answer);
-                    if shared.completes() {
-                        to_the_end(deadline.bounds(answer)).await
-                    } else {
-                        answer.await
+                    let raw = Raw { app, caller, scope, parts, body };
+                    let answer = Box::pin(op(raw).recorded(span));
+                    match shared.completes() {
+                        true => to_the_end(deadline.bounds(answer)).await,
+                        false => answer.await,
                     }
                 };
                 answer.await.unwrap_or_else(IntoResponse::into_response)
