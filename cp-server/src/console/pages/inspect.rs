@@ -103,7 +103,13 @@ fn fix_of(view: &View, answer: &Value, check: &str) -> Option<String> {
         "status" => path,
         _ => return None,
     };
-    (answer["genuine"] == true).then(|| view.url(&to))
+    is_signed(answer).then(|| view.url(&to))
+}
+
+/// Whether this server signed the token. It is genuine only with the right audience, too.
+fn is_signed(answer: &Value) -> bool {
+    let mut checks = answer["checks"].as_array().into_iter().flatten();
+    checks.any(|check| text(check, "name") == "signature" && text(check, "status") == "ok")
 }
 
 /// What the token says, with links to what it is about.
@@ -118,9 +124,8 @@ fn contents(view: &View, answer: &Value) -> Markup {
         let id = thing["id"].as_str().or(thing["license_id"].as_str()).unwrap_or_default();
         html! { a href=(view.url(&format!("/{segment}/{id}"))) { (words::visible(text(thing, name))) } }
     };
-    let is_genuine = answer["genuine"] == true;
     let note = html! {
-        @if !is_genuine { span.soft { "This server did not sign it: do not trust these words." } }
+        @if !is_signed(answer) { span.soft { "This server did not sign it: do not trust these words." } }
     };
     let body = html! {
         div.in { dl."facts wide" {

@@ -14,6 +14,7 @@ use crate::console::scene::Scene;
 use crate::console::view::{View, given, items, query, text};
 use crate::console::words;
 use crate::kernel::error::Result;
+use crate::kernel::http::in_process::Seen;
 
 /// The days of the picture.
 const DAYS: i64 = 30;
@@ -34,7 +35,8 @@ async fn holders(view: &mut View) -> Result<Response> {
     let own = [("limit", "50")].into_iter().chain(pool.as_deref().map(|pool| ("pool", pool)));
     let filter: Vec<(&str, &str)> = own.chain(asked).collect();
     let filter = query(filter);
-    let page = view.visible("leases.list", &[&license], &filter).await?;
+    let page: Seen<Value> = view.ops.read("leases.list", &[&license], &filter).await?;
+    let page = page.value;
     let since = words::iso(view.now - TimeDelta::days(DAYS));
     let mut usage = vec![("by", "day"), ("since", &*since)];
     usage.extend(pool.as_deref().map(|pool| ("pool", pool)));

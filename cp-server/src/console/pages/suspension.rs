@@ -1,6 +1,7 @@
 //! Suspending an organization, and reactivating it.
 
 use axum::response::Response;
+use cp_contracts::ProblemCode;
 use serde_json::{Map, Value};
 
 use crate::console::affected;
@@ -37,6 +38,10 @@ async fn task(view: &mut View) -> Result<(Scene, Task)> {
     let is_suspension = view.path.ends_with("/suspend");
     let own = view.enter_organization(&view.part(0)).await?.to_string();
     let seen: Seen<Value> = view.ops.read("organizations.read", &[&own], "").await?;
+    if !view.ops.caller.is_of_platform() {
+        let detail = "Only callers of the platform may change the status of an organization.";
+        return Err(Error::new(ProblemCode::Forbidden, detail));
+    }
     let affected = affected::of_organization(view, &own).await?;
     let name = seen.value["name"].as_str().unwrap_or_default().to_owned();
     let resources = view.resources.clone();
