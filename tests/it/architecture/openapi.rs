@@ -78,7 +78,9 @@ fn collect(value: &Value, references: &mut BTreeSet<String>) {
             if let Some(reference) = members.get("$ref").and_then(Value::as_str) {
                 references.insert(reference.to_owned());
             }
-            members.values().for_each(|value| collect(value, references));
+            // A SCIM resource has a member of this name.
+            let others = members.iter().filter(|(name, _)| *name != "examples");
+            others.for_each(|(_, value)| collect(value, references));
         }
         Value::Array(items) => items.iter().for_each(|value| collect(value, references)),
         _ => {}

@@ -95,6 +95,23 @@ impl IdentityProvider {
     }
 }
 
+/// What viewers read besides the permissions that the list of roles has.
+const READS: [&str; 13] = [
+    "budgets:read",
+    "deployments:read",
+    "effective:read",
+    "groups:read",
+    "licenses:read",
+    "limits:read",
+    "plans:read",
+    "providers:read",
+    "roles:read",
+    "secrets:read",
+    "subscriptions:read",
+    "usage:read",
+    "workspaces:read",
+];
+
 /// The permissions that the guide gives to the token.
 pub async fn token_permissions(world: &World) -> Vec<String> {
     let roles = world.get("/roles?limit=100").await.expect(200);
@@ -102,7 +119,8 @@ pub async fn token_permissions(world: &World) -> Vec<String> {
     let viewer = viewer.clone().find(|role| role["code"] == "ORGANIZATION_VIEWER").unwrap();
     let codes = viewer["permissions"].as_array().unwrap().iter();
     let codes = codes.map(|code| code.as_str().unwrap().to_owned());
-    std::iter::once("members:provision".to_owned()).chain(codes).collect()
+    let reads = READS.iter().map(|code| (*code).to_owned());
+    std::iter::once("members:provision".to_owned()).chain(codes).chain(reads).collect()
 }
 
 /// The only resource of a list.
