@@ -118,9 +118,9 @@ impl Table {
                         @if !self.several.is_empty() { th scope="col" { span.sr { "Selected" } } }
                         @for (n, column) in self.columns.iter().enumerate() {
                             @if n + 1 == self.columns.len() {
-                                @for title in self.titles() { th.r[self.is_number(title)] scope="col" { (title) } }
+                                @for title in self.titles() { th class=[self.side(title)] scope="col" { (title) } }
                             }
-                            th.r[self.is_number(column)] scope="col" { (self.title(column)) }
+                            th class=[self.side(column)] scope="col" { (self.title(column)) }
                         }
                         @if !self.offers.is_empty() { th scope="col" { span.sr { "Actions" } } }
                     } }
@@ -144,6 +144,11 @@ impl Table {
         }
     }
 
+    /// Returns the class of a column's title: numbers are on the right.
+    fn side(&self, column: &str) -> Option<&'static str> {
+        self.is_number(column).then_some("r")
+    }
+
     fn is_number(&self, column: &str) -> bool {
         let beside = self.beside.as_ref().map_or(&[][..], |beside| beside.numbers);
         beside.contains(&column) || self.numbers.iter().any(|name| name == column)
@@ -161,7 +166,7 @@ impl Table {
                 @for (n, column) in self.columns.iter().enumerate() {
                     @if let (true, Some(cells)) = (n + 1 == self.columns.len(), cells) {
                         @for (title, cell) in self.titles().iter().zip(cells) {
-                            td.r[self.is_number(title)] data-l=(title.to_lowercase()) { (cell) }
+                            td class=[self.side(title)] data-l=(title.to_lowercase()) { (cell) }
                         }
                     }
                     @let label = (n > 0).then(|| words::spaced(column));
