@@ -136,6 +136,49 @@ async fn filters_of_a_list_are_parameters_of_its_line(world: World) {
     assert!(sound(&refused, 422).contains("Nothing was changed"));
 }
 
+/// Lists by hand that have filters of their own, or none.
+const BY_HAND: [&str; 5] =
+    ["limits.list", "roles.list", "effective.read", "audit.list", "audit.list_all"];
+/// Parameters that are no filters.
+const CONTROLS: [&str; 4] = ["cursor", "limit", "after", "wait"];
+
+#[on_both]
+async fn each_parameter_of_a_read_has_an_entry_on_its_page(world: World) {
+    let browser = platform(&world);
+    let document = world.get("/openapi.json").await.expect(200);
+    let (mut missing, mut seen) = (Vec::new(), 0);
+    for line in lines().filter(Line::reads).filter(|line| !BY_HAND.contains(&line.name)) {
+        let about = &document["paths"][line.full_path()]["get"]["parameters"];
+        let path = world.path_of(&line);
+        let below = path.strip_prefix(BASE).unwrap();
+        for parameter in about.as_array().into_iter().flatten() {
+            let name = parameter["name"].as_str().unwrap();
+            if parameter["in"] != "query" || CONTROLS.contains(&name) {
+                continue;
+            }
+            let answer = browser.get(below).await;
+            if answer.status != 200 {
+                continue;
+            }
+            seen += 1;
+            let page = sound(&answer, 200);
+            if !page.contains(&format!(" name=\"{name}\"")) {
+                missing.push(format!("{} {name}", line.name));
+            }
+            // An instant as the forms show it.
+            if parameter["schema"].to_string().contains("date-time") {
+                let answer = browser.get(&format!("{below}?{name}=2026-01-01+00%3A00")).await;
+                if !answer.text().contains("2026-01-01 00:00") || answer.text().contains("RFC 3339")
+                {
+                    missing.push(format!("{} {name}: {}", line.name, answer.status));
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+    assert!(seen > 100, "{seen}");
+}
+
 #[on_both]
 async fn secret_is_shown_once_and_again_for_the_same_form(world: World) {
     let browser = platform(&world);

@@ -220,6 +220,22 @@ async fn tokens_of_a_day_are_counted(world: World) {
 /// The forms and actions that the pages of a person offer are permitted to the person.
 #[on_both]
 async fn pages_offer_what_the_caller_may_do(world: World) {
+    // An empty organization has pages of its own: each offers the first thing.
+    let fresh = world.post("/organizations", json!({"name": "Fresh"})).await.expect(201);
+    let fresh = format!("/organizations/{}", fresh["id"].as_str().unwrap());
+    for role in ["viewer", "admin"] {
+        let email = format!("{role}@fresh.example");
+        let user = world.post("/users", json!({"email": email})).await.expect(201);
+        let user = user["id"].as_str().unwrap();
+        let link = json!({"provider": "auth0", "subject": email});
+        world.post(format!("/users/{user}/auth-accounts"), link).await.expect(201);
+        let seat = json!({"user_id": user, "role": role});
+        world.post(format!("{fresh}/memberships"), seat).await.expect(201);
+        let browser = Browser::new(world.person(&email));
+        let offers = offers(&browser, &[fresh.clone()]).await;
+        assert_eq!(offers.iter().any(|offer| offer.ends_with("?new")), role == "admin");
+        assert_permitted(&browser, &offers, role).await;
+    }
     for role in ["viewer", "admin"] {
         let browser = Browser::new(world.member(role).await);
         let org = format!("/organizations/{}", world.acme.org);
@@ -238,30 +254,77 @@ async fn pages_offer_what_the_caller_may_do(world: World) {
             format!("{org}/effective"),
             format!("/subscriptions/{}", world.acme.subscription),
         ];
-        let mut offers = BTreeSet::new();
-        for path in &pages {
-            let answer = browser.get(path).await;
-            if answer.status != 200 {
-                assert!([403, 404].contains(&answer.status), "{role} {path}: {}", answer.text());
-                continue;
-            }
-            let page = sound(&answer, 200);
-            let hrefs =
-                page.split("href=\"/console").skip(1).filter_map(|rest| rest.split('"').next());
-            let forms = ["?new", "?edit", "?delete", "/suspend", "/revoke", "/rotate", "/token"];
-            let is_form = |href: &&str| forms.iter().any(|form| href.ends_with(form));
-            offers.extend(hrefs.filter(is_form).map(|href| href.replace("&amp;", "&")));
-        }
-        for offer in &offers {
-            let answer = browser.post(offer, &[("_confirm", "no")]).await;
-            // The values of a row decide whether a caller may grant them.
-            let lacks = answer.text().contains("does not hold the permission");
-            assert!(!lacks, "{role} is offered {offer}: {}", answer.text());
-        }
+        let offers = offers(&browser, &pages).await;
+        assert_permitted(&browser, &offers, role).await;
         if role == "admin" {
             assert!(offers.len() > 5, "{offers:?}");
         }
     }
+}
+
+/// The forms and actions to which pages lead.
+async fn offers(browser: &Browser, pages: &[String]) -> BTreeSet<String> {
+    let mut offers = BTreeSet::new();
+    for path in pages {
+        let answer = browser.get(path).await;
+        if answer.status != 200 {
+            assert!([403, 404].contains(&answer.status), "{path}: {}", answer.text());
+            continue;
+        }
+        let page = sound(&answer, 200);
+        let hrefs = page.split("href=\"/console").skip(1).filter_map(|rest| rest.split('"').next());
+        let forms = [
+            "?new",
+            "?edit",
+            "?delete",
+            "/suspend",
+            "/revoke",
+            "/rotate",
+            "/token",
+            "/renew",
+            "/transfer",
+            "form=file",
+        ];
+        let is_form = |href: &&str| forms.iter().any(|form| href.ends_with(form));
+        offers.extend(hrefs.filter(is_form).map(|href| href.replace("&amp;", "&")));
+    }
+    offers
+}
+
+async fn assert_permitted(browser: &Browser, offers: &BTreeSet<String>, role: &str) {
+    for offer in offers {
+        let answer = browser.post(offer, &[("_confirm", "no")]).await;
+        // The values of a row decide whether a caller may grant them.
+        let lacks = answer.text().contains("does not hold the permission");
+        assert!(!lacks, "{role} is offered {offer}: {}", answer.text());
+    }
+}
+
+/// The menu of a license has what its own operations permit.
+#[on_both]
+async fn menu_of_a_license_offers_each_action_by_its_permission(world: World) {
+    let path = format!("/licenses/{}", world.acme.license);
+    for (permission, offered, missing) in [
+        ("licenses:write", "Transfer…", "License file"),
+        ("licenses:issue", "License file", "Transfer…"),
+    ] {
+        let client = world.with_only(&["licenses:read", permission]).await;
+        let browser = Browser::new(client);
+        let page = sound(&browser.get(&path).await, 200);
+        assert!(page.contains(offered) && !page.contains(missing), "{permission}: {page}");
+        let offers = offers(&browser, &[path.clone()]).await;
+        assert_permitted(&browser, &offers, permission).await;
+    }
+}
+
+#[on_both]
+async fn license_shows_the_seats_of_its_plan(world: World) {
+    let path = format!("/licenses/{}", world.acme.license);
+    world.patch(&path, json!({"seat_cap": 7})).await.expect(200);
+    let page = sound(&platform(&world).get(&path).await, 200);
+    let seats = page.split("<code>seats</code>").nth(1).unwrap().split("</tr>").next().unwrap();
+    assert!(seats.contains("class=\"lost\" data-l=\"plan\"><span>20</span>"), "{seats}");
+    assert!(seats.contains("class=\"win\" data-l=\"license\"><span>7</span>"), "{seats}");
 }
 
 #[on_both]
@@ -306,4 +369,31 @@ async fn several_licenses_are_changed_at_once(world: World) {
     assert!(page.contains("2 done"), "{page}");
     let page = sound(&post(entries(&[("act", "issue"), ("_do", "1")])).await, 200);
     assert_eq!(page.matches("<output id=\"t-").count(), 2, "{page}");
+}
+
+#[on_both]
+async fn suspension_of_many_licenses_asks_for_their_number(world: World) {
+    let browser = platform(&world);
+    let mut ids = Vec::new();
+    for n in 0..10 {
+        let new = json!({"name": format!("plane {n}")});
+        let deployment = world.post(world.org("/deployments"), new).await.expect(201);
+        let path = format!("/deployments/{}/licenses", deployment["id"].as_str().unwrap());
+        let license = world.post(path, json!({})).await.expect(201);
+        ids.push(license["id"].as_str().unwrap().to_owned());
+    }
+    let suspend = async |ids: &[String], more: &[(&str, &str)]| {
+        let own = [("act", "suspend"), ("_do", "1"), ("reason", "Unpaid.")];
+        let mut entries: Vec<(&str, &str)> = ids.iter().map(|id| ("id", &**id)).collect();
+        entries.extend(own.iter().chain(more));
+        browser.post("/licenses/selected", &entries).await
+    };
+    let page = sound(&suspend(&ids, &[]).await, 422);
+    assert!(page.contains("The confirmation must be “10”"), "{page}");
+    let license = world.get(format!("/licenses/{}", ids[0])).await.expect(200);
+    assert_eq!(license["status"], "active");
+    // Nine are few.
+    assert!(sound(&suspend(&ids[..9], &[]).await, 200).contains("9 done"));
+    let page = sound(&suspend(&ids, &[("_confirm", "10")]).await, 200);
+    assert!(page.contains("done"), "{page}");
 }

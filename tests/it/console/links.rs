@@ -127,9 +127,64 @@ async fn page_without_a_session_leads_to_the_login_and_a_form_keeps_its_entries(
     let location = "/console/sign-in?return_to=%2Fconsole%2Forganizations%3Fstatus%3Dactive";
     assert_eq!((answer.status, answer.header("location")), (303, location));
     sound(&browser.get("/sign-in?return_to=%2Fconsole").await, 200);
-    let entries = [("name", "Fabrikam"), ("client_secret", "s3cret-x")];
-    let page = sound(&browser.post("/organizations?new", &entries).await, 401);
-    assert!(page.contains("value=\"Fabrikam\"") && !page.contains("s3cret-x"), "{page}");
+    let org = format!("/organizations/{}", world.acme.org);
+    // What is kept depends on the fields of the form, and not on the words in a name.
+    for (path, entries) in [
+        (
+            format!("{org}/subscriptions?new"),
+            [("plan_code", "team"), ("token_ttl_seconds", "3600")],
+        ),
+        (
+            format!("{org}/identity-providers/okta?edit"),
+            [("issuer", "https://x.example"), ("client_secret", "s3cret-x")],
+        ),
+        (
+            format!("{org}/identity-providers?new"),
+            [("key", "okta"), ("management/secret", "s3cret-x")],
+        ),
+        (format!("{org}/webhooks?new"), [("name", "Hook"), ("headers/0/value", "s3cret-x")]),
+        ("/signing/keys?new".to_owned(), [("passphrase", "s3cret-y"), ("pem", "s3cret-x")]),
+        (
+            format!("/licenses/{}/keys?new", world.acme.license),
+            [("name", "key"), ("key", "s3cret-x")],
+        ),
+        (
+            format!("/licenses/{}/leases?new", world.acme.license),
+            [("pool", "seats"), ("token", "true")],
+        ),
+        ("/setup".to_owned(), [("slug", "fabrikam"), ("_key", "key of the form")]),
+        ("/inspect".to_owned(), [("audience", "api"), ("token", "s3cret-x")]),
+    ] {
+        let page = sound(&browser.post(&path, &entries).await, 401);
+        assert!(page.contains("Your session has ended"), "{page}");
+        for (name, value) in entries {
+            let kept = page.contains(&format!("name=\"{name}\" value=\"{value}\""));
+            assert_eq!(kept, !value.starts_with("s3cret"), "{path} {name}: {page}");
+            assert_eq!(page.contains(value), kept, "{path} {name}: {page}");
+        }
+    }
+}
+
+#[on_both]
+async fn all_sessions_end_after_the_name_was_typed(world: World) {
+    let first = sign_in(&world, &code(&world).await).await;
+    let second = Browser::new(sign_in(&world, &code(&world).await).await);
+    let page = sound(&second.get("/me").await, 200);
+    assert!(page.contains("href=\"/console/me/end-sessions\""), "{page}");
+    let page = sound(&second.get("/me/end-sessions").await, 200);
+    assert!(page.contains("2 sessions end") && page.contains("name=\"_key\""), "{page}");
+    let wrong = [("_confirm", "no")];
+    let page = sound(&second.post("/me/end-sessions", &wrong).await, 422);
+    assert!(page.contains("The confirmation must be"), "{page}");
+    first.get("/me").await.expect(200);
+    let me = second.client.get("/me").await.expect(200);
+    let typed = [("_confirm", me["name"].as_str().unwrap())];
+    let done = second.post("/me/end-sessions", &typed).await;
+    let page = sound(&done, 200);
+    assert!(page.contains("2 sessions ended"), "{page}");
+    assert!(done.header("set-cookie").contains("Max-Age=0"), "{}", done.header("set-cookie"));
+    first.get("/me").await.refused(401, "unauthenticated");
+    second.client.get("/me").await.refused(401, "unauthenticated");
 }
 
 #[on_both]

@@ -1,7 +1,10 @@
 //! The web console: pages over the table of operations.
 
 mod affected;
+mod answers;
+mod callers;
 mod changes;
+mod edits;
 mod form;
 mod forms;
 mod generated;
