@@ -157,7 +157,7 @@ async fn edit_form_sent_as_it_is_changes_nothing(world: World) {
         let after = lasting(world.get(&thing).await.expect(200));
         // A heartbeat has no other purpose.
         if name != "leases.heartbeat" {
-            assert_eq!(after, before, "{name}");
+            assert_eq!(without_sums(after), without_sums(before), "{name}");
         }
         same += 1;
     }
