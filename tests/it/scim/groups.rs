@@ -1,4 +1,5 @@
 use chrono::SecondsFormat;
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use super::{IdentityProvider, encoded, error, id, only};
@@ -112,6 +113,7 @@ async fn members_are_added_and_removed(world: World) {
     // A PUT without members is not about them; one with an empty list is.
     let body = json!({"displayName": "Crew"});
     assert_eq!(provider.put(&path, body).await.expect(200)["members"], replaced["members"]);
+    world.pass(TimeDelta::milliseconds(1));
     let emptied = provider.put(&path, group("Crew", &[])).await.expect(200);
     assert_eq!(emptied.get("members"), None);
     let event = world.get("/audit?limit=1").await.expect(200)["items"][0].clone();
