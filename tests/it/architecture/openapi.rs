@@ -79,7 +79,7 @@ fn collect(value: &Value, references: &mut BTreeSet<String>) {
                 references.insert(reference.to_owned());
             }
             // A SCIM resource has a member of this name.
-            let others = members.iter().filter(|(name, _)| *name != "examples");
+            let others = members.iter().filter(|(name, _)| !name.starts_with("example"));
             others.for_each(|(_, value)| collect(value, references));
         }
         Value::Array(items) => items.iter().for_each(|value| collect(value, references)),

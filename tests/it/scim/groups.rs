@@ -1,5 +1,4 @@
-use chrono::SecondsFormat;
-use chrono::TimeDelta;
+use chrono::{SecondsFormat, TimeDelta};
 use serde_json::{Value, json};
 
 use super::{IdentityProvider, encoded, error, id, only};
