@@ -232,7 +232,7 @@ async fn pages_offer_what_the_caller_may_do(world: World) {
         let seat = json!({"user_id": user, "role": role});
         world.post(format!("{fresh}/memberships"), seat).await.expect(201);
         let browser = Browser::new(world.person(&email));
-        let offers = offers(&browser, &[fresh.clone()]).await;
+        let offers = offers(&browser, std::slice::from_ref(&fresh)).await;
         assert_eq!(offers.iter().any(|offer| offer.ends_with("?new")), role == "admin");
         assert_permitted(&browser, &offers, role).await;
     }
@@ -312,7 +312,7 @@ async fn menu_of_a_license_offers_each_action_by_its_permission(world: World) {
         let browser = Browser::new(client);
         let page = sound(&browser.get(&path).await, 200);
         assert!(page.contains(offered) && !page.contains(missing), "{permission}: {page}");
-        let offers = offers(&browser, &[path.clone()]).await;
+        let offers = offers(&browser, std::slice::from_ref(&path)).await;
         assert_permitted(&browser, &offers, permission).await;
     }
 }

@@ -57,7 +57,7 @@ async fn leaver_loses_access_at_once_and_comes_back_as_the_same_user(world: Worl
     let data_plane = world.by(&world.acme.deployment_token);
     data_plane.get(whoami(email)).await.expect(200);
     assert_eq!(seats(&world, &anna).await, ["active ORGANIZATION_VIEWER"]);
-    assert_eq!(members(&world, &team).await, [anna.clone()]);
+    assert_eq!(members(&world, &team).await, [&*anna]);
     let person = login(&world, email);
     person.get(world.org("")).await.expect(200);
     let limit = json!({"metric": "calls", "quantity": 5, "scope": format!("user:{anna}")});
@@ -94,7 +94,7 @@ async fn leaver_loses_access_at_once_and_comes_back_as_the_same_user(world: Worl
     let back = provider.set_active(&anna, true).await.expect(200);
     assert_eq!((&back["active"], &back["id"]), (&json!(true), &json!(anna)));
     assert_eq!(seats(&world, &anna).await, ["active ORGANIZATION_VIEWER"]);
-    assert_eq!(members(&world, &team).await, [anna.clone()]);
+    assert_eq!(members(&world, &team).await, [&*anna]);
     data_plane.get(whoami(email)).await.expect(200);
     person.get(world.org("")).await.expect(200);
 }
