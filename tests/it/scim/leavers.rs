@@ -210,3 +210,13 @@ async fn member_who_leaves_by_other_means_is_not_active(world: World) {
     let seats = world.get(world.org(&format!("/memberships?user_id={anna}"))).await.expect(200);
     assert_eq!(seats["items"][0]["status"], "invited");
 }
+
+#[on_both]
+async fn erasure_of_a_person_removes_what_the_provider_said(world: World) {
+    let provider = IdentityProvider::of_acme(&world).await;
+    let mut body = user("anna@new.example");
+    body["name"] = json!({"givenName": "Anna", "familyName": "Schmidt"});
+    let anna = id(&provider.post("/Users", body).await.expect(201));
+    world.post("/audit/erasures", json!({"user": anna})).await.expect(201);
+    assert_eq!(world.value::<i64>("SELECT COUNT(*) FROM scim_users").await, 0);
+}

@@ -13,7 +13,7 @@ use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::db::query::{Query, Rows};
 use crate::kernel::db::record::Object;
 use crate::kernel::db::values::Row;
-use crate::kernel::declaration::{Declaration, Export};
+use crate::kernel::declaration::{Declaration, Erase, Export};
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::section::Section;
@@ -24,7 +24,8 @@ pub(super) const USERS: Declaration = Declaration::of_organization(
     "scim_users",
     "user",
     Export::Section(Section::many::<ScimUser>("scim_users")),
-);
+)
+.erases(Erase::Statement("DELETE FROM scim_users WHERE user_id = $1"));
 
 pub(super) const INACTIVE: Declaration = Declaration::of_organization(
     "scim_inactive_members",
