@@ -39,6 +39,7 @@ impl MailConfig {
         let name = "CP_SMTP_URL";
         let url = secret_or_file(name, self.smtp_url.as_ref(), self.smtp_url_file.as_ref())?;
         let Some(url) = url else { return Ok(MailSettings(None)) };
+        let name = if self.smtp_url_file.is_some() { "CP_SMTP_URL_FILE" } else { name };
         let from = self.mail_from.as_deref();
         let from = from.with_context(|| format!("{name} requires CP_MAIL_FROM"))?;
         let authority = |path: &PathBuf| authorities("CP_SMTP_CA_FILE", path);
