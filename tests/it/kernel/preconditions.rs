@@ -6,7 +6,8 @@ use crate::world::{World, on_both};
 #[on_both]
 async fn an_update_of_something_that_changed_is_refused(world: World) {
     for line in crate::world::operations().table {
-        if line.method != Method::PATCH {
+        // Refusals of another protocol have another form.
+        if line.method != Method::PATCH || line.protocol.is_some() {
             continue;
         }
         let path = world.path_of(&line);
