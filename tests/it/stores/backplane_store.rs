@@ -301,7 +301,7 @@ async fn a_role_brings_its_permissions_and_a_member_may_have_more(world: World) 
     let store = BackplaneStore::over(&world);
     store.create_tenant("t", "team").await.unwrap();
     // Those of the example included.
-    let counts = [("admin", 24), ("member", 11), ("viewer", 7)];
+    let counts = [("admin", 25), ("member", 11), ("viewer", 7)];
     for (role, count) in counts {
         let made = store.add_member("t", role, role).await.unwrap();
         assert_eq!(made["effective_permissions"].as_array().unwrap().len(), count, "{role}");
@@ -313,14 +313,14 @@ async fn a_role_brings_its_permissions_and_a_member_may_have_more(world: World) 
     }
     let members = store.members("t").await;
     let owner = members.iter().find(|m| m["role"]["rank"] == 4).unwrap();
-    assert_eq!(owner["effective_permissions"].as_array().unwrap().len(), 26);
+    assert_eq!(owner["effective_permissions"].as_array().unwrap().len(), 27);
     let extra = json!(["org:read", "projects:delete"]);
     let anna = store.add_member_with("t", "anna", "viewer", extra.clone()).await.unwrap();
     assert_eq!(anna["permissions"], extra, "as they were given");
     assert_eq!(anna["effective_permissions"].as_array().unwrap().len(), 8);
     let anna = store.update_member_role("t", "anna", "admin").await.unwrap();
     assert_eq!(anna["permissions"], extra);
-    assert_eq!(anna["effective_permissions"].as_array().unwrap().len(), 24);
+    assert_eq!(anna["effective_permissions"].as_array().unwrap().len(), 25);
     refuses(store.update_member_role("t", "anna", "boss").await, "invalid role");
     refuses(store.update_member_role("t", "missing", "admin").await, "member not found");
 }
