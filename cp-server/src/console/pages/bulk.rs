@@ -263,7 +263,7 @@ fn row(run: &Run, one: &Outcome, n: usize) -> Markup {
 fn last(run: &Run, failed: &[String], selected: &str) -> Markup {
     let done = run.ids.len() - failed.len();
     html! {
-        footer role="status" { strong { (done) " done" @if !failed.is_empty() { ", " (failed.len()) " failed" } } }
+        footer { div role="status" { strong { (done) " done" @if !failed.is_empty() { ", " (failed.len()) " failed" } } } }
         @if !failed.is_empty() {
             form."in actions" method="post" action=(selected) {
                 input type="hidden" name="act" value=(run.act.name);
