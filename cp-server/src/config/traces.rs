@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -10,7 +9,7 @@ use clap::Args;
 use url::Url;
 
 use super::authorities::authorities;
-use super::secret_file::secret_file;
+use super::secret_file::secret_or_file;
 use super::values::{Hidden, hidden};
 use crate::kernel::traces::IS_BUILT;
 use crate::telemetry::traces::TraceSettings;
@@ -88,13 +87,10 @@ impl TraceConfig {
             IS_BUILT,
             "{name}: this server was built without traces (the cargo feature `otlp`)"
         );
-        let (headers, name) = match &self.otel_exporter_otlp_headers_file {
-            Some(path) => {
-                let name = "OTEL_EXPORTER_OTLP_HEADERS_FILE";
-                (Some(Arc::new(secret_file(path).context(name)?)), name)
-            }
-            None => (self.otel_exporter_otlp_headers.clone(), "OTEL_EXPORTER_OTLP_HEADERS"),
-        };
+        let name = "OTEL_EXPORTER_OTLP_HEADERS";
+        let (own, file) = (&self.otel_exporter_otlp_headers, &self.otel_exporter_otlp_headers_file);
+        let headers = secret_or_file(name, own.as_ref(), file.as_ref())?;
+        let name = if file.is_some() { "OTEL_EXPORTER_OTLP_HEADERS_FILE" } else { name };
         let mut given = HeaderMap::new();
         let texts = headers.as_ref().map(|text| text.expose().trim());
         for (key, value) in pairs(texts.unwrap_or_default()).context(name)? {

@@ -42,13 +42,25 @@ impl<G> Cx<G> {
     /// Creates a context outside the table of operations: for the CLI, the start, streams.
     pub fn outside(app: &App, caller: Caller, at: G, tx: Conn) -> Self {
         let (parts, ()) = axum::http::Request::new(()).into_parts();
+        Self::new(app.clone(), caller, Arc::new(parts), at, tx, app.clock.now())
+    }
+
+    /// Creates a context whose operation completes without its client.
+    pub(in crate::kernel) fn new(
+        app: App,
+        caller: Caller,
+        parts: Arc<Parts>,
+        at: G,
+        tx: Conn,
+        now: DateTime<Utc>,
+    ) -> Self {
         Self {
-            app: app.clone(),
+            app,
             caller,
             at,
             tx,
-            now: app.clock.now(),
-            parts: Arc::new(parts),
+            now,
+            parts,
             audit: AuditDraft::default(),
             counts: Counts::default(),
             completes: true,

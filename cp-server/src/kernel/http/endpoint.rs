@@ -29,7 +29,6 @@ use crate::kernel::access::caller::{Caller, Permission};
 use crate::kernel::access::place::{Authorized, PathTarget};
 use crate::kernel::app::{App, Part};
 use crate::kernel::completion::{Client, Deadline, to_the_end};
-use crate::kernel::counts::Counts;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Answer, Output, etag, has_tag};
@@ -187,20 +186,7 @@ impl Admitted {
         let args = A::read(place, source)?;
         let (app, caller, parts) = (app.clone(), caller.clone(), parts.clone());
         let completes = line.completes();
-        let mut cx = Cx {
-            app,
-            caller,
-            at,
-            tx,
-            now,
-            parts,
-            audit,
-            counts: Counts::default(),
-            completes,
-            client,
-            is_committed: false,
-            is_rehearsal: false,
-        };
+        let mut cx = Cx { audit, completes, client, ..Cx::new(app, caller, parts, at, tx, now) };
         let span = Span::step("run");
         span.set("cp.operation", line.name);
         let answer = op.run(&mut cx, args).recorded(span).await;
@@ -298,21 +284,7 @@ pub(in crate::kernel) async fn read_again<A: Args, R: Output>(
         Err(error) => return (tx, Err(error)),
     };
     let (app, caller, parts) = (app.clone(), caller.clone(), parts.clone());
-    let (audit, completes, client) = (AuditDraft::default(), false, Client::that_stays());
-    let mut cx = Cx {
-        app,
-        caller,
-        at,
-        tx,
-        now,
-        parts,
-        audit,
-        counts: Counts::default(),
-        completes,
-        client,
-        is_committed: false,
-        is_rehearsal: false,
-    };
+    let mut cx = Cx { completes: false, ..Cx::new(app, caller, parts, at, tx, now) };
     let answer = op.run(&mut cx, args).await;
     let before = answer.and_then(|output| {
         let Answer { body, tag, .. } = output.answer(false)?;

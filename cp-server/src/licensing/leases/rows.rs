@@ -290,8 +290,8 @@ pub(super) async fn is_hopeless(
     holder: &str,
     most: i64,
 ) -> Result<bool> {
-    let (now, nobody) = (cx.now, Uuid::nil());
-    let query = cx.tx.q(HOPELESS).bind(pool).bind(holder).bind(now).bind(most).bind(nobody);
+    let (now, lowest) = (cx.now, Uuid::nil());
+    let query = cx.tx.q(HOPELESS).bind(pool).bind(holder).bind(now).bind(most).bind(lowest);
     Ok(query.value().await?.unwrap_or(false))
 }
 

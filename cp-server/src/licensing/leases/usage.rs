@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::hours::{self, Taken, Use};
+use super::hours::{self, HourRow, Taken, Use};
 use super::rows::PoolRow;
 use super::settings::{PoolName, SEATS};
 use crate::kernel::error::{Error, Result};
@@ -44,16 +44,6 @@ pub struct PoolUse {
     /// The sum of the times in which seats were taken, in seconds.
     seat_seconds: i64,
     /// The claims that found no seat. A server that was killed has lost those of its last seconds.
-    refused: i64,
-}
-
-#[derive(sqlx::FromRow)]
-struct Hour {
-    starts_at: DateTime<Utc>,
-    peak: Option<i64>,
-    overage_peak: Option<i64>,
-    tenures: Option<i64>,
-    seat_seconds: Option<i64>,
     refused: i64,
 }
 
@@ -95,11 +85,9 @@ async fn add(
     (since, until, step): (DateTime<Utc>, DateTime<Utc>, TimeDelta),
     rows: &mut BTreeMap<DateTime<Utc>, PoolUse>,
 ) -> Result<()> {
-    let sql = "SELECT starts_at, peak, overage_peak, tenures, seat_seconds, refused
-               FROM lease_hours
-               WHERE pool_id = $1 AND starts_at >= $2 AND starts_at < $3
-               ORDER BY starts_at";
-    let hours: Vec<Hour> = cx.tx.q(sql).bind(pool.id).bind(since).bind(until).all().await?;
+    let between = "WHERE pool_id = $1 AND starts_at >= $2 AND starts_at < $3 ORDER BY starts_at";
+    let query = cx.tx.select(between).bind(pool.id).bind(since).bind(until);
+    let hours: Vec<HourRow> = query.all().await?;
     let computed = hours.iter().filter(|hour| hour.peak.is_some()).map(|hour| hour.starts_at).max();
     // Hours that the job has not reached.
     let open = computed.map_or(since, |last| last + TimeDelta::hours(1));
