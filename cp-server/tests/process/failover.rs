@@ -36,7 +36,7 @@ struct Host {
 
 impl Host {
     fn start(binaries: &Path, folder: PathBuf, more: &[&str]) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = cluster::reserved_address().port();
         let guard = cluster::command("sh".as_ref())
             .args(["-c", GUARD, "sh"])
             .arg(&folder)

@@ -12,6 +12,7 @@ use dp_verifier::{LicenseState, Verifier};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use super::cluster::reserved_address;
 use super::server::{Server, command, folder};
 
 fn wait_for(future: impl Future<Output = ()>) {
@@ -46,7 +47,7 @@ fn a_stolen_key_makes_no_license_and_a_restored_backup_is_noticed() {
     std::fs::write(&pem, text.concat()).unwrap();
     std::fs::set_permissions(&pem, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     // A port of its own: what the log's key is called, and where its proofs are, depends on it.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let port = reserved_address();
     let base = format!("http://{port}");
     let serve = || {
         let mut serving = command(folder.path());

@@ -5,6 +5,7 @@ use std::sync::mpsc::channel;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use super::cluster::reserved_address;
 use super::server::{Server, TOKEN, command, folder, refusal};
 use super::tls::until;
 
@@ -48,7 +49,7 @@ fn requests_in_flight_finish_and_the_process_ends_well() {
 #[test]
 fn quickstart_prints_paths_that_answer() {
     let folder = folder();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = reserved_address();
     for _ in 0..2 {
         let mut quickstart = command(folder.path());
         let server = Server::run(quickstart.env("CP_LISTEN", free.to_string()).arg("quickstart"));

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -38,7 +38,7 @@ impl Pooler {
         };
         let url = url::Url::parse(database).unwrap();
         let (name, user) = (url.path().trim_start_matches('/'), url.username());
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = cluster::reserved_address().port();
         let home = folder.join("pooler");
         fs::create_dir(&home).unwrap();
         fs::write(home.join("users"), format!("\"{user}\" \"\"\n")).unwrap();

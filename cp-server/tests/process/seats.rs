@@ -1,12 +1,12 @@
 //! A data plane that renews its token and holds a seat, with the verifier of this repository.
 
-use std::net::TcpListener;
 use std::path::Path;
 
 use dp_verifier::{ErrorCode, Holder, LeaseError, LeaseState, Verifier};
 use rustix::process::Signal;
 use serde_json::json;
 
+use super::cluster::reserved_address;
 use super::server::{KEK, Server, command, folder};
 use super::tls::until;
 
@@ -20,8 +20,8 @@ fn a_data_plane_checks_in_holds_a_seat_and_outlives_the_server() {
         command.env("CP_KEY_ENCRYPTION_KEY", KEK).env("CP_BASE_URL", ISSUER);
         Server::run(command.env("CP_LISTEN", listen).arg("serve"))
     };
-    let mut server = start("127.0.0.1:0");
-    let address = server.address.to_string();
+    let address = reserved_address().to_string();
+    let mut server = start(&address);
     let license = server.license().trim_end_matches("/bundles").to_owned();
     let leasing = json!({"leasing": {"render": {"kind": "floating", "cap": 1}}});
     let path = format!("/api/v1{license}");
@@ -72,7 +72,7 @@ fn a_data_plane_checks_in_holds_a_seat_and_outlives_the_server() {
 #[test]
 fn a_data_plane_sees_a_suspension_when_it_happens() {
     let folder = folder();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = reserved_address();
     let url = format!("http://{free}");
     let mut command = command(folder.path());
     command.env("CP_KEY_ENCRYPTION_KEY", KEK).env("CP_BASE_URL", &url);

@@ -2,10 +2,12 @@
 //! process, however that ends.
 
 use std::ffi::OsStr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// The shell outlives this process only until the pipe to its standard input closes.
@@ -69,7 +71,7 @@ fn start(binaries: &Path) -> Cluster {
         .output()
         .unwrap();
     assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = reserved_address().port();
     let guard = command(OsStr::new("sh"))
         .args(["-c", GUARD, "sh"])
         .args([binaries, &folder])
@@ -83,6 +85,25 @@ fn start(binaries: &Path) -> Cluster {
         .unwrap();
     wait_until_ready(&folder.join("log"));
     Cluster { url: format!("postgres://tests@127.0.0.1:{port}"), _guard: guard }
+}
+
+/// A loopback address for a server that stops and starts again at the same one. No other test gets
+/// it meanwhile: its port is below those that systems give to a listener without one.
+pub fn reserved_address() -> SocketAddr {
+    const FIRST: u32 = 12_000;
+    const COUNT: u32 = 20_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    // Processes that run at once begin at distant ports.
+    let begin = std::process::id().wrapping_mul(211);
+    let candidates = std::iter::repeat_with(|| {
+        let next = begin.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+        u16::try_from(FIRST + next % COUNT).unwrap()
+    });
+    candidates
+        .take(COUNT as usize)
+        .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        .find(|address| TcpListener::bind(address).is_ok())
+        .expect("every port is taken")
 }
 
 /// A command as an account that is not root: PostgreSQL and PgBouncer refuse to run as root.

@@ -1,6 +1,6 @@
 //! The applications of these tests, their clock, and their server.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+use crate::cluster::reserved_address;
 use crate::server::{KEK, Server, command, folder};
 
 pub const POOL: &str = "render";
@@ -39,7 +40,7 @@ impl World {
     pub fn start() -> Self {
         let folder = folder();
         // Status lists come from the issuer's URL, so its port must be known before the start.
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let free = reserved_address();
         let url = format!("http://{free}");
         let server = serve(folder.path(), &url);
         let license = server.license().trim_end_matches("/bundles").to_owned();

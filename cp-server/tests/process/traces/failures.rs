@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::other::{Other, receive};
 use super::{CANARY, ask, sampled, traced};
+use crate::cluster::reserved_address;
 use crate::server::{Server, command, folder, refusal};
 use crate::tls::until;
 
@@ -53,7 +54,7 @@ fn collector_that_is_silent_delays_neither_requests_nor_the_end() {
 #[test]
 fn collector_that_is_not_there_causes_one_warning() {
     let folder = folder();
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = reserved_address();
     let nowhere = Other { address, received: Arc::default() };
     let mut server = Server::run(traced(folder.path(), &nowhere).arg("serve"));
     let warnings = |server: &Server| {
