@@ -27,7 +27,7 @@ use crate::kernel::access::ids::{OrganizationId, ProjectId, UserId};
 use crate::kernel::access::place::Org;
 use crate::kernel::access::products;
 use crate::kernel::app::Part;
-use crate::kernel::cache::{Cache, Mark};
+use crate::kernel::cache::{Asked, Cache, Mark};
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Rendered;
@@ -145,11 +145,11 @@ async fn read(cx: &mut Cx, _: Org, query: EffectiveQuery) -> Result<Rendered<Eff
     let question = question(cx, query, is_privileged)?;
     let key = (question.clone(), is_explicit, is_privileged);
     let (commits, answers) = (&cx.app.commits, &EffectiveAnswers::of(&cx.app).0);
-    if let Some((mark, known)) = answers.recall(&key, 0, cx.now)
-        && commits.is_current(&mark)
-    {
-        return Ok(known);
-    }
+    let asked = answers.ask(key, cx.now, cx.tx.is_idle(), |(mark, _)| commits.is_current(mark));
+    let turn = match asked.await {
+        Asked::Known((_, known)) => return Ok(known),
+        Asked::Missing(turn) => turn,
+    };
     let mark = commits.mark_now(cx.at);
     let facts = facts::read(&mut cx.tx, &question).await?;
     let facts = facts.ok_or_else(|| Error::not_found("organization"))?;
@@ -169,7 +169,7 @@ async fn read(cx: &mut Cx, _: Org, query: EffectiveQuery) -> Result<Rendered<Eff
         product: question.product,
     })?;
     if !cx.tx.is_shared() {
-        answers.keep(key, (mark, answer.clone()), 0, cx.now + REMEMBERED);
+        turn.keep((mark, answer.clone()), cx.now + REMEMBERED);
     }
     Ok(answer)
 }

@@ -17,7 +17,7 @@ use crate::identity::settings::IdentitySettings;
 use crate::kernel::access::caller::{CallerScope, Scope};
 use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::app::Part;
-use crate::kernel::cache::{Cache, Mark};
+use crate::kernel::cache::{Asked, Cache, Mark};
 use crate::kernel::db::record::Codes;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Rendered;
@@ -66,7 +66,7 @@ pub struct Identities(Cache<IdentityQuestion, (Mark, Rendered<WhoAmI>)>);
 impl Part for Identities {}
 
 /// The identity, the organization that the caller is restricted to, and the form of the answer.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IdentityQuestion(ProviderKey, Subject, Option<OrganizationId>, ContractVersion);
 
 async fn whoami(
@@ -77,12 +77,13 @@ async fn whoami(
     let (version, held_to) = (contract(cx)?, cx.at.organization());
     let (provider, subject) = (identity.provider.clone(), identity.subject.clone());
     let asked = IdentityQuestion(provider, subject, held_to, version);
-    let (rights, identities) = (&cx.app.rights, &Identities::of(&cx.app).0);
-    if let Some((mark, known)) = identities.recall(&asked, 0, cx.now)
-        && rights.is_current(&mark)
-    {
-        return Ok(known);
-    }
+    let app = cx.app.clone();
+    let (rights, identities) = (&app.rights, &Identities::of(&app).0);
+    let known = identities.ask(asked, cx.now, cx.tx.is_idle(), |(mark, _)| rights.is_current(mark));
+    let turn = match known.await {
+        Asked::Known((_, known)) => return Ok(known),
+        Asked::Missing(turn) => turn,
+    };
     let since = rights.now();
     let mut rows = facts(cx, &identity).await?;
     if rows.is_empty() && link(cx, &identity).await? {
@@ -96,10 +97,9 @@ async fn whoami(
     // This transaction is not committed yet, so its answer must not be cached for other callers.
     let organizations = rows.iter().filter_map(|row| row.organization_id);
     if !cx.tx.writes()
-        && let Some(mark) = cx.app.rights.mark(organizations, since)
+        && let Some(mark) = rights.mark(organizations, since)
     {
-        let known = (mark, answer.clone());
-        Identities::of(&cx.app).0.keep(asked, known, 0, cx.now + REMEMBERED);
+        turn.keep((mark, answer.clone()), cx.now + REMEMBERED);
     }
     Ok(answer)
 }

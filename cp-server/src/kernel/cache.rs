@@ -5,6 +5,9 @@
 //! before its own response is sent, so a caller never reads a state from before its own change.
 //! Commits of other replicas and of the command line become visible when an entry expires.
 //!
+//! Of the requests that miss the same answer at once, one looks it up and the others wait for it.
+//! Otherwise each end of an answer that many ask for would cost as many look-ups as there are clients.
+//!
 //! quick_cache bounds the memory. It compares neither generations nor the injected clock, so this
 //! file does.
 
@@ -14,7 +17,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, Utc};
-use quick_cache::sync;
+use quick_cache::sync::{self, EntryAction, EntryResult};
+use quick_cache::{DefaultHashBuilder, UnitWeighter};
 
 use crate::kernel::access::ids::OrganizationId;
 
@@ -143,10 +147,78 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
     pub fn keep(&self, key: K, value: V, generation: u64, until: DateTime<Utc>) {
         self.0.insert(key, Entry { value, generation, until });
     }
+
+    /// Returns the answer if it is valid, or the turn to look it up. With `waits`, waits while another
+    /// request has the turn. A request with a connection must not wait: the other may need one.
+    pub async fn ask(
+        &self,
+        key: K,
+        now: DateTime<Utc>,
+        waits: bool,
+        is_valid: impl Fn(&V) -> bool,
+    ) -> Asked<'_, K, V>
+    where
+        K: Clone,
+    {
+        let valid = |entry: &Entry<V>| now < entry.until && is_valid(&entry.value);
+        if let Some(entry) = self.0.get(&key).filter(|entry| valid(entry)) {
+            return Asked::Known(entry.value);
+        }
+        if !waits {
+            return Asked::Missing(Turn { cache: self, key, guard: None });
+        }
+        let found = self.0.entry_async(&key, |_, entry| match valid(entry) {
+            true => EntryAction::Retain(entry.value.clone()),
+            false => EntryAction::ReplaceWithGuard,
+        });
+        let guard = match found.await {
+            EntryResult::Retained(value) => return Asked::Known(value),
+            EntryResult::Vacant(guard) | EntryResult::Replaced(guard, _) => Some(guard),
+            EntryResult::Removed(..) | EntryResult::Timeout => None,
+        };
+        Asked::Missing(Turn { cache: self, key, guard })
+    }
+}
+
+/// What a cache answers.
+pub enum Asked<'c, K, V> {
+    Known(V),
+    Missing(Turn<'c, K, V>),
+}
+
+type Guard<'c, K, V> = sync::PlaceholderGuard<
+    'c,
+    K,
+    Entry<V>,
+    UnitWeighter,
+    DefaultHashBuilder,
+    sync::DefaultLifecycle<K, Entry<V>>,
+>;
+
+/// The turn to look up an answer. Dropped, it passes to the next request that waits.
+pub struct Turn<'c, K, V> {
+    cache: &'c Cache<K, V>,
+    key: K,
+    guard: Option<Guard<'c, K, V>>,
+}
+
+impl<K: Eq + Hash, V: Clone> Turn<'_, K, V> {
+    /// Keeps the answer, for the requests that wait too.
+    pub fn keep(self, value: V, until: DateTime<Utc>) {
+        let Self { cache, key, guard } = self;
+        let entry = Entry { value, generation: 0, until };
+        match guard {
+            // It fails when someone else has kept an answer meanwhile.
+            Some(guard) => drop(guard.insert(entry)),
+            None => cache.0.insert(key, entry),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     #[test]
@@ -195,6 +267,30 @@ mod tests {
         let since = generations.now();
         generations.advance(other.next());
         assert!(mark(since).is_none());
+    }
+
+    #[tokio::test]
+    async fn one_request_looks_up_what_others_wait_for() {
+        let (memory, now) = (Cache::<_, i32>::default(), DateTime::UNIX_EPOCH);
+        let until = now + chrono::TimeDelta::seconds(1);
+        let ask = |now, waits| memory.ask("anna", now, waits, |_| true);
+        let Asked::Missing(first) = ask(now, true).await else { panic!("nothing is known") };
+        let mut second = pin!(ask(now, true));
+        assert!(futures_util::poll!(second.as_mut()).is_pending());
+        // A request that must not wait looks it up too.
+        assert!(matches!(ask(now, false).await, Asked::Missing(_)));
+        // The turn of a request that fails passes on.
+        drop(first);
+        let Asked::Missing(turn) = second.await else { panic!("the first one kept nothing") };
+        let mut third = pin!(ask(now, true));
+        assert!(futures_util::poll!(third.as_mut()).is_pending());
+        turn.keep(1, until);
+        assert!(matches!(third.await, Asked::Known(1)));
+        // What is no longer valid is looked up again.
+        let outdated = memory.ask("anna", now, true, |_| false).await;
+        assert!(matches!(outdated, Asked::Missing(_)));
+        drop(outdated);
+        assert!(matches!(ask(now, true).await, Asked::Missing(_)));
     }
 
     #[test]
