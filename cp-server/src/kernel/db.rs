@@ -7,6 +7,7 @@
 //! `sqlx::Any`, which has no such types; a trait with two implementations, which doubles every
 //! statement; an ORM, because SQL is shorter.
 
+mod conn;
 mod direct;
 mod drivers;
 pub(super) mod failures;
@@ -32,24 +33,19 @@ pub(super) mod writer;
 
 use std::path::{Path, PathBuf};
 
-use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, PgConnection, Postgres, SqliteConnection, Transaction};
+use sqlx::{ConnectOptions, Connection};
 
-use tokio::sync::OwnedMutexGuard;
-
-use self::direct::{Reader, Readers};
-pub(super) use self::failures::InDoubt;
+pub use self::conn::Conn;
+use self::direct::Readers;
 pub use self::failures::constraint_of;
-use self::found::Found;
 pub use self::hosts::split_hosts;
+use self::postgres::PATIENCE;
 pub(super) use self::postgres::begin_snapshot;
 pub(crate) use self::postgres::connect_postgres;
-use self::postgres::{PATIENCE, Reading};
 pub use self::postgres::{PgDatabase, Statements, postgres_hosts};
 pub use self::queue::{Growth, Share};
-use self::recent::SeenRecent;
-use self::writer::{Turn, Writer};
+use self::writer::Writer;
 
 /// The part of a log filter that suppresses the driver's lines with whole statements, and
 /// PostgreSQL's notices about existing objects.
@@ -224,6 +220,17 @@ impl Db {
         }
     }
 
+    /// Begins a write transaction of a single statement. On PostgreSQL such a statement needs no round
+    /// trips for `BEGIN` and `COMMIT`, unless a pooler is in front of it.
+    pub(super) async fn begin_single(&self, share: Share) -> sqlx::Result<Conn> {
+        match self {
+            Self::Postgres(database) if database.has_sessions() => {
+                Ok(Conn::PostgresSingle { conn: database.acquire().await?, is_used: false })
+            }
+            _ => self.begin_for(share).await,
+        }
+    }
+
     /// Returns a mark to pass to [`Self::wait_until_durable`]. Callers read it before they begin a
     /// transaction.
     pub fn durability_mark(&self) -> u64 {
@@ -300,96 +307,5 @@ impl PoolState {
         let most = pool.options().get_max_connections();
         // Both numbers are read one after the other.
         Self { name, most, idle, used: open.saturating_sub(idle) }
-    }
-}
-
-/// A connection, or the transaction that runs on it.
-pub enum Conn {
-    /// Not connected yet, with what recent reads found.
-    Idle(Db, Option<SeenRecent>),
-    Sqlite(Reader),
-    /// A transaction that reads.
-    SqliteRead(Reader),
-    SqliteTx(Turn),
-    /// A connection with its own session.
-    Postgres(PoolConnection<Postgres>),
-    /// A transaction that reads. Behind a pooler, only a transaction keeps its session.
-    PostgresRead(Transaction<'static, Postgres>, Statements),
-    PostgresTx(Transaction<'static, Postgres>, Statements),
-    SqliteAlone(SqliteConnection),
-    PostgresAlone(PgConnection),
-    /// The turn at a connection that several reads share.
-    Shared(OwnedMutexGuard<(Conn, Found)>),
-}
-
-impl Conn {
-    /// Whether this is a write transaction.
-    pub fn writes(&self) -> bool {
-        matches!(self, Self::SqliteTx(_) | Self::PostgresTx(..))
-    }
-
-    /// Whether other reads share the connection: it may read an earlier state of the database.
-    pub fn is_shared(&self) -> bool {
-        matches!(self, Self::Shared(_))
-    }
-
-    /// Commits. A commit that has begun completes even when this future is dropped.
-    pub async fn commit(self) -> sqlx::Result<()> {
-        match self {
-            Self::SqliteTx(tx) => tx.commit().await,
-            Self::PostgresTx(tx, _) => {
-                let committed = tokio::spawn(async move { tx.commit().await }).await;
-                let lost = |why| sqlx::Error::Io(std::io::Error::other(InDoubt(why)));
-                committed.map_err(|error| lost(error.into()))?.map_err(|error| match error {
-                    sqlx::Error::Io(why) => lost(why),
-                    refused => refused,
-                })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether write transactions run one after the other.
-    pub fn writes_alone(&self) -> bool {
-        self.is_sqlite()
-    }
-
-    pub(super) fn is_sqlite(&self) -> bool {
-        match self {
-            Self::Idle(db, _) => matches!(db, Db::Sqlite { .. }),
-            Self::Shared(shared) => shared.0.is_sqlite(),
-            Self::Sqlite(_) | Self::SqliteRead(_) | Self::SqliteTx(_) | Self::SqliteAlone(_) => {
-                true
-            }
-            Self::Postgres(_)
-            | Self::PostgresRead(..)
-            | Self::PostgresTx(..)
-            | Self::PostgresAlone(_) => false,
-        }
-    }
-
-    /// Returns the connection itself, behind the turn at a shared one.
-    pub(super) fn own(&mut self) -> &mut Self {
-        match self {
-            Self::Shared(shared) => shared.0.own(),
-            own => own,
-        }
-    }
-
-    /// Connects for the next statement.
-    pub(super) async fn connect(&mut self) -> sqlx::Result<()> {
-        // The driver's own events are on threads of its own for SQLite, where no test counts them.
-        tracing::trace!(target: "cp_server::statements", "statement");
-        match self {
-            Self::Idle(Db::Sqlite { read, .. }, _) => *self = Self::Sqlite(read.acquire().await?),
-            Self::Idle(Db::Postgres(database), _) => {
-                *self = match database.read().await? {
-                    Reading::Session(conn) => Self::Postgres(conn),
-                    Reading::Transaction(tx) => Self::PostgresRead(tx, Statements::Unnamed),
-                };
-            }
-            _ => {}
-        }
-        Ok(())
     }
 }

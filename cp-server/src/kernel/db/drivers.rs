@@ -47,6 +47,13 @@ pub(super) async fn driver(conn: &mut Conn, args: Args) -> sqlx::Result<Driver<'
         (Conn::PostgresRead(c, names) | Conn::PostgresTx(c, names), Args::Postgres(a)) => {
             Driver::Postgres(c, a, *names)
         }
+        (Conn::PostgresSingle { conn, is_used }, Args::Postgres(a)) => {
+            if std::mem::replace(is_used, true) {
+                let why = "a transaction of a single statement began a second one";
+                return Err(sqlx::Error::Protocol(why.to_owned()));
+            }
+            Driver::Postgres(conn, a, Statements::Named)
+        }
         // It runs few statements, and few of them twice.
         (Conn::PostgresAlone(c), Args::Postgres(a)) => Driver::Postgres(c, a, Statements::Unnamed),
         _ => unreachable!("arguments match their connection"),

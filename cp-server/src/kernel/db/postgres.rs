@@ -92,6 +92,11 @@ impl PgDatabase {
         Ok(Self { pool, statements })
     }
 
+    /// Whether a connection keeps its session between statements.
+    pub(super) fn has_sessions(&self) -> bool {
+        self.statements == Statements::Named
+    }
+
     /// Acquires a connection for reading.
     pub(super) async fn read(&self) -> sqlx::Result<Reading> {
         Ok(match self.statements {

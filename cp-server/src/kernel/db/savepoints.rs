@@ -31,7 +31,9 @@ impl Conn {
     async fn run_raw(&mut self, sql: &'static str) -> sqlx::Result<()> {
         self.connect().await?;
         match self {
-            Self::Idle(..) | Self::Shared(_) => Err(sqlx::Error::PoolClosed),
+            Self::Idle(..) | Self::Shared(_) | Self::PostgresSingle { .. } => {
+                Err(sqlx::Error::PoolClosed)
+            }
             Self::Sqlite(reader) | Self::SqliteRead(reader) => reader.run(sql),
             Self::SqliteTx(turn) => turn.connection()?.execute(raw_sql(sql)).await.map(drop),
             Self::SqliteAlone(conn) => conn.execute(raw_sql(sql)).await.map(drop),

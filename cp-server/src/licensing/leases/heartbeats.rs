@@ -32,8 +32,12 @@ pub(super) async fn heartbeat(cx: &mut Cx, id: LeaseId, heartbeat: Heartbeat) ->
     if is_early && !heartbeat.token {
         return answers::lease(&seat, &facts, cx.now);
     }
-    cx.begin().await?;
-    let seat = if is_early { seat } else { keep(cx, &seat, &facts).await? };
+    let seat = if is_early {
+        cx.begin().await?;
+        seat
+    } else {
+        keep(cx, &seat, &facts, heartbeat.token).await?
+    };
     let mut lease = answers::lease(&seat, &facts, cx.now)?;
     if heartbeat.token {
         tokens::announce(cx, &seat, &facts).await?;
@@ -52,12 +56,17 @@ pub const KEEP: &str = "UPDATE lease_seats
                    WHERE p.id = lease_seats.pool_id AND p.closed_at IS NULL)";
 
 /// Extends the lease. A lease beyond the cap moves to a free seat within it.
-async fn keep(cx: &mut Cx, seat: &SeatRow, facts: &Facts) -> Result<SeatRow> {
+async fn keep(cx: &mut Cx, seat: &SeatRow, facts: &Facts, has_more: bool) -> Result<SeatRow> {
     let settings = facts.pool_settings()?.ok_or_else(|| refusals::gone(facts))?;
     let next = settings.ttl(seat.ttl_seconds).map(|ttl| cx.now + TimeDelta::seconds(ttl));
     let expires_at = seat.prolonged(next);
     let name = facts.pool_name.as_deref().unwrap_or_default();
-    moves::settle(cx, seat, name, settings).await?;
+    if has_more || seat.n > settings.last_within() {
+        cx.begin().await?;
+        moves::settle(cx, seat, name, settings).await?;
+    } else {
+        cx.begin_single().await?;
+    }
     let free = expires_at.map(|end| free_at(&cx.tx, end));
     let update = cx.tx.returning(KEEP).bind(seat.lease_id).bind(cx.now).bind(expires_at);
     let update = update.bind(free).bind(seat.heartbeat_at);
