@@ -89,7 +89,7 @@ pub async fn between(
         Reach::All => rows,
         Reach::Organization(id) => rows.and(" AND organization_id = ?", id),
     };
-    let rows = types.narrow(rows).and(" ORDER BY seq LIMIT ?", limit).stream().await?;
+    let rows = types.narrow(rows).sql(" ORDER BY seq").limit(limit).stream().await?;
     // The states are large, and each is dropped with its row.
     Ok(rows.map_ok(|row| row.into_event().0).try_collect().await?)
 }

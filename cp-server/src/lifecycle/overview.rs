@@ -252,7 +252,7 @@ pub(super) async fn count(
         Some((owner, own)) => query.and(owner, own),
         None => query,
     };
-    let count: i64 = query.and(" LIMIT ?) AS counted", MOST + 1).value().await?.unwrap_or(0);
+    let count: i64 = query.limit(MOST + 1).sql(") AS counted").value().await?.unwrap_or(0);
     Ok(Count { value: count.min(MOST), more: count > MOST })
 }
 
@@ -277,7 +277,7 @@ async fn items(
         Some(own) => query.sql(" AND ").sql(source.owner).and(" = ?", own),
         None => query,
     };
-    let query = query.sql(" ORDER BY ").sql(source.order).and(" LIMIT ?", ITEMS);
+    let query = query.sql(" ORDER BY ").sql(source.order).limit(ITEMS);
     type Row = (Uuid, String, Option<OrganizationId>, Option<String>, Option<DateTime<Utc>>);
     let found: Vec<Row> = query.all().await?;
     let items = found.into_iter().map(|(id, label, organization_id, organization_name, at)| Item {

@@ -254,8 +254,7 @@ async fn of_kind(cx: &mut Cx<Scope>, kind: &Kind, text: &str, room: usize) -> Re
         _ => query.sql(")"),
     };
     let room = i64::try_from(room).unwrap_or(i64::MAX);
-    let found: Vec<(Uuid, String, Option<OrganizationId>)> =
-        query.and(" LIMIT ?", room).all().await?;
+    let found: Vec<(Uuid, String, Option<OrganizationId>)> = query.limit(room).all().await?;
     let hits = found.into_iter().map(|(id, label, organization_id)| Hit {
         kind: kind.kind,
         id: id.to_string(),

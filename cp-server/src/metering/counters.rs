@@ -182,7 +182,7 @@ pub async fn ask(
         }
         query.sql(") AS counted GROUP BY 1, 2, 3, 4, 5")
     };
-    let rows: Vec<PartRow> = query.and(" ORDER BY 3, 4, 5, 2 LIMIT ?", limit).all().await?;
+    let rows: Vec<PartRow> = query.sql(" ORDER BY 3, 4, 5, 2").limit(limit).all().await?;
     let part = |(kind, id, metric, unit, starts_at, events, units, micros)| Part {
         scope: ScopeRef { kind, id },
         metric,

@@ -87,7 +87,7 @@ pub async fn due(app: &App, after: Option<Due>, most: i64) -> Result<Vec<Due>> {
         Some(last) => due.and(" AND (due_at, id) > (?,", last.due_at).and(" ?)", last.id),
         None => due,
     };
-    Ok(due.and(" ORDER BY due_at, id LIMIT ?", most).all().await?)
+    Ok(due.sql(" ORDER BY due_at, id").limit(most).all().await?)
 }
 
 /// Records results of an endpoint, and claims up to `room` more of its deliveries. An endpoint that fails
@@ -171,7 +171,7 @@ async fn claim(
     let columns = "id, event_id, subject, attempts, place";
     let due = "webhook_deliveries
                WHERE webhook_id = $1 AND status = 'pending' AND next_at <= $2
-               ORDER BY place LIMIT $3";
+               ORDER BY place LIMIT $3 + 0";
     let mut claimed: Vec<Claimed> =
         tx.select_from(columns, due).bind(id).bind(now).bind(room).all().await?;
     let Some(first) = claimed.first() else { return Ok(claimed) };

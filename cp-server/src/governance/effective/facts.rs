@@ -243,7 +243,7 @@ pub const SQL: &str = concat!(
            WHERE organization_id = $1 AND status = 'active' AND product IN ('', $3)
              AND (kind = 'agent' AND $10 OR kind = 'connection' AND $11 OR kind = 'listing' AND $12)
              AND ($8 IS NULL OR id = $8)
-           ORDER BY id LIMIT $16) r
+           ORDER BY id LIMIT $16 + 0) r
      UNION ALL
      SELECT 'guardrail', 'guardrail', NULL, g.id, NULL, g.key, g.name, NULL, NULL, NULL, NULL, NULL,
             g.spec, NULL",

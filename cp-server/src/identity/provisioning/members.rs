@@ -38,7 +38,7 @@ const MEMBERS: &str = "SELECT m.user_id, u.email, u.email_key, r.code AS role, r
 /// 422 at `grants` when there are too many for one run.
 pub async fn of_rank(cx: &mut Cx, provider: &str, rank: i64) -> Result<Vec<Member>> {
     let query = cx.tx.q(MEMBERS).bind(cx.at).bind(provider).and(" AND r.rank >= ?", rank);
-    let query = query.and(" ORDER BY u.email_key, m.id LIMIT ?", MOST + 1);
+    let query = query.sql(" ORDER BY u.email_key, m.id").limit(MOST + 1);
     let members: Vec<Member> = query.all().await?;
     if i64::try_from(members.len()).is_ok_and(|count| count > MOST) {
         let detail = format!("`grants` selects more than {MOST} members. List some of them.");

@@ -73,6 +73,12 @@ impl<'c> Query<'c> {
         self
     }
 
+    /// Appends the maximum number of rows.
+    pub fn limit(self, most: i64) -> Self {
+        // SQLite plans a statement again for each value of a parameter that is the whole limit.
+        self.and(" LIMIT ? + 0", most)
+    }
+
     /// Appends `($1, $2), ($3, $4)`: one list of placeholders per item, bound by `bind`. For
     /// `VALUES` with many rows; the databases accept some ten thousand placeholders in one
     /// statement.
@@ -269,6 +275,9 @@ impl<'c, R: Row> Rows<'c, R> {
     pub fn and_some<'q, T: Value<'q>>(self, text: &'static str, value: Option<T>) -> Self {
         Rows(self.0.and_some(text, value), PhantomData)
     }
+    pub fn limit(self, most: i64) -> Self {
+        Rows(self.0.limit(most), PhantomData)
+    }
     pub fn rows<T>(
         self,
         items: impl IntoIterator<Item = T>,
@@ -315,6 +324,8 @@ impl<'c, R: Row> Rows<'c, R> {
 impl Conn {
     /// Begins the span of a statement, if the running work has a trace.
     pub(super) fn span(&self, text: &str) -> Span {
+        // The driver's own events are on threads of its own for SQLite, where no test reads them.
+        tracing::trace!(target: "cp_server::statements", statement = text);
         Span::statement(if self.is_sqlite() { "sqlite" } else { "postgresql" }, text)
     }
 

@@ -90,7 +90,7 @@ impl<F> List<F> {
         rows: Rows<'c, R>,
         name: impl Fn(&R) -> &str,
     ) -> Result<Page<R>> {
-        let mut rows = rows.and(" LIMIT ?", self.limit + 1).weighed().await?;
+        let mut rows = rows.limit(self.limit + 1).weighed().await?;
         let most = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let (mut items, mut bytes, mut more) = (Vec::new(), 0, false);
         while let Some(row) = rows.next().await {

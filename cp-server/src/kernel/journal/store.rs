@@ -87,7 +87,8 @@ pub async fn insert(tx: &mut Conn, random: &Random, mut events: Vec<Event>) -> R
 /// The caller holds the tree.
 pub async fn place(tx: &mut Conn, tree: Tree, at_most: usize) -> Result<(Tree, usize)> {
     let limit = i64::try_from(at_most).unwrap_or(i64::MAX);
-    let waiting = "audit_events WHERE seq IS NULL AND commitment IS NOT NULL ORDER BY id LIMIT $1";
+    let waiting =
+        "audit_events WHERE seq IS NULL AND commitment IS NOT NULL ORDER BY id LIMIT $1 + 0";
     let events: Vec<LeafFacts> =
         tx.select_from(LeafFacts::COLUMNS, waiting).bind(limit).all().await?;
     let mut growth = Growth::of(tree);

@@ -82,11 +82,11 @@ async fn used(cx: &mut Cx, pool: PoolId, most: i64) -> Result<(i64, Option<DateT
 pub const IDLE: &str = "SELECT * FROM
          (SELECT lease_id, n, label, user_id, heartbeat_at FROM lease_seats
           WHERE pool_id = $1 AND ended_at IS NULL AND expires_at IS NULL
-          ORDER BY heartbeat_at, n LIMIT $2) AS endless
+          ORDER BY heartbeat_at, n LIMIT $2 + 0) AS endless
      UNION ALL SELECT * FROM
          (SELECT lease_id, n, label, user_id, heartbeat_at FROM lease_seats
           WHERE pool_id = $1 AND free_at > $3 AND ended_at IS NULL
-          ORDER BY free_at, n LIMIT $2) AS ending";
+          ORDER BY free_at, n LIMIT $2 + 0) AS ending";
 
 /// A lease as a refusal names it.
 #[derive(sqlx::FromRow)]

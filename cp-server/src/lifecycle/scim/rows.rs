@@ -128,7 +128,7 @@ pub(super) async fn page(
     }
     let people: Rows<'_, Person> = cx.tx.select_from(COLUMNS, from).bind(cx.at);
     let people = narrowed(people, filter)?.sql(" ORDER BY u.id");
-    let people = people.and(" LIMIT ?", count).and(" OFFSET ?", start - 1);
+    let people = people.limit(count).and(" OFFSET ?", start - 1);
     Ok((total, people.all().await?))
 }
 

@@ -55,7 +55,7 @@ pub(super) async fn page(
     let groups = cx.tx.select("WHERE organization_id = $1").bind(cx.at);
     let groups: Rows<'_, Group> = narrowed(groups, filter)?;
     let groups = products::visible(groups, &cx.caller, "product").sql(" ORDER BY groups.id");
-    Ok((total, groups.and(" LIMIT ?", count).and(" OFFSET ?", start - 1).all().await?))
+    Ok((total, groups.limit(count).and(" OFFSET ?", start - 1).all().await?))
 }
 
 fn narrowed<'c, R: Row>(mut rows: Rows<'c, R>, filter: &[Term]) -> Result<Rows<'c, R>> {
@@ -103,7 +103,7 @@ pub(super) async fn members(
     let query = cx.tx.q(sql).bind(cx.at);
     let query = query.rows([groups], |query, of| of.iter().copied().fold(query, Query::bind));
     let query = query.sql(" ORDER BY x.group_id, x.user_id");
-    let rows: Vec<Member> = query.and(" LIMIT ?", LISTED_MEMBERS + 1).all().await?;
+    let rows: Vec<Member> = query.limit(LISTED_MEMBERS + 1).all().await?;
     if i64::try_from(rows.len()).is_ok_and(|count| count > LISTED_MEMBERS) {
         let detail = format!(
             "The response would have more than {LISTED_MEMBERS} members. Send \

@@ -1,6 +1,7 @@
 //! The rows of [`Direct`].
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rusqlite::types::{Value, ValueRef};
 use sqlx::sqlite::{SqliteColumn, SqliteRow};
@@ -52,9 +53,15 @@ impl Column for DirectColumn {
 pub struct DirectRow {
     columns: Arc<Columns>,
     values: Vec<Value>,
+    /// The column after the last one that was asked for by name: most rows are read in their order.
+    next: AtomicUsize,
 }
 
 impl DirectRow {
+    fn new(columns: Arc<Columns>, values: Vec<Value>) -> Self {
+        Self { columns, values, next: AtomicUsize::new(0) }
+    }
+
     pub(super) fn read(row: &rusqlite::Row<'_>, columns: &Arc<Columns>) -> sqlx::Result<Self> {
         let value = |at| {
             Ok(match row.get_ref(at).map_err(failure)? {
@@ -66,7 +73,7 @@ impl DirectRow {
             })
         };
         let values = (0..columns.0.len()).map(value).collect::<sqlx::Result<_>>()?;
-        Ok(Self { columns: columns.clone(), values })
+        Ok(Self::new(columns.clone(), values))
     }
 
     /// Returns a function that takes over the rows of a connection that sqlx drives.
@@ -83,7 +90,7 @@ impl DirectRow {
             });
             let values = (0..columns.0.len()).map(|at| taken_over(row, at));
             let values = values.collect::<sqlx::Result<_>>()?;
-            Ok(Self { columns: columns.clone(), values })
+            Ok(Self::new(columns.clone(), values))
         }
     }
 
@@ -142,7 +149,11 @@ impl ColumnIndex<DirectRow> for usize {
 
 impl ColumnIndex<DirectRow> for &str {
     fn index(&self, row: &DirectRow) -> sqlx::Result<usize> {
-        let place = row.columns.0.iter().position(|column| column.name == **self);
-        place.ok_or_else(|| sqlx::Error::ColumnNotFound((*self).to_owned()))
+        let columns = &row.columns.0;
+        let next = row.next.load(Ordering::Relaxed).min(columns.len());
+        let found = (next..columns.len()).chain(0..next).find(|at| columns[*at].name == **self);
+        let place = found.ok_or_else(|| sqlx::Error::ColumnNotFound((*self).to_owned()))?;
+        row.next.store(place + 1, Ordering::Relaxed);
+        Ok(place)
     }
 }
