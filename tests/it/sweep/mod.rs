@@ -7,6 +7,7 @@ mod documented;
 mod escalation;
 pub mod examples;
 mod foreign;
+mod plans;
 mod trail;
 
 use cp_server::kernel::http::line::Line;

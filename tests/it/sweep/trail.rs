@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::authorization::right_caller;
 use super::examples::{example, prepare};
-use crate::world::{World, on_both};
+use super::plans::reading_whole_tables;
+use crate::world::{World, on_both, texts_of};
 
 fn lines() -> impl Iterator<Item = Line> {
     crate::world::operations()
@@ -88,14 +89,18 @@ fn only_the_recording_of_usage_and_an_inspection_leave_no_event() {
 }
 
 #[tokio::test]
-async fn every_line_lets_the_right_caller_in_and_leaves_one_event_on_sqlite() {
+async fn every_line_lets_the_right_caller_in_leaves_one_event_and_reads_no_whole_table_on_sqlite() {
     let reading = World::on_sqlite().await;
-    for line in lines() {
-        match line.reads() {
-            true => leaves_one_event(&reading, &line).await,
-            false => leaves_one_event(&World::on_sqlite().await, &line).await,
+    let statements = texts_of(async {
+        for line in lines() {
+            match line.reads() {
+                true => leaves_one_event(&reading, &line).await,
+                false => leaves_one_event(&World::on_sqlite().await, &line).await,
+            }
         }
-    }
+    });
+    let found = reading_whole_tables(&reading, &statements.await).await;
+    assert!(found.is_empty(), "{found:#?}");
 }
 
 #[tokio::test]

@@ -33,7 +33,9 @@ pub use build::usage_report;
 pub use client::{Answer, Client};
 pub use names::Names;
 pub use sample::{sample, sample_patch};
-pub use statements::{count_statements, least_statements, statements_of, statements_so_far};
+pub use statements::{
+    count_statements, least_statements, statements_of, statements_so_far, texts_of,
+};
 pub use tests_macros::on_both;
 
 use database::{Database, Template};

@@ -4,9 +4,11 @@
 //! share its table, and what is rare goes when it is full. On SQLite sqlx runs them on threads of its
 //! own, so the kernel reports them before.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::sync::Once;
 
+use tracing::field::{Field, Visit};
 use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber, span};
 
@@ -19,6 +21,27 @@ thread_local! {
     /// A `#[tokio::test]` has a thread of its own; `None` where no test counts.
     static SENT: Cell<Option<u64>> = const { Cell::new(None) };
     static COUNTED: Cell<&'static str> = const { Cell::new(BY_DRIVER) };
+    /// The texts of the statements; `None` where no test reads them.
+    static TEXTS: RefCell<Option<BTreeSet<String>>> = const { RefCell::new(None) };
+}
+
+/// Returns the texts of the statements of some work.
+pub async fn texts_of(work: impl Future<Output = ()>) -> BTreeSet<String> {
+    count_statements();
+    COUNTED.set(BY_KERNEL);
+    TEXTS.set(Some(BTreeSet::new()));
+    work.await;
+    TEXTS.take().unwrap_or_default()
+}
+
+/// Adds the text of a statement to those that a test reads.
+struct ReadText;
+
+impl Visit for ReadText {
+    fn record_str(&mut self, _: &Field, text: &str) {
+        TEXTS.with_borrow_mut(|texts| texts.iter_mut().for_each(|t| drop(t.insert(text.into()))));
+    }
+    fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
 }
 
 /// Counts the statements of a read on either database. Statements of the credential count too.
@@ -75,6 +98,7 @@ impl Subscriber for Counter {
             return;
         }
         SENT.set(SENT.get().map(|sent| sent + 1));
+        event.record(&mut ReadText);
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {

@@ -114,7 +114,7 @@ pub(super) async fn list(
     let seen: HashMap<ResourceId, Option<ScopeRef>> =
         seen.into_iter().map(|one| (one.id, one.matched)).collect();
     let at = cx.at;
-    let query = cx.tx.select("WHERE (resources.organization_id = $1 AND ").bind(at).bind(user);
+    let query = cx.tx.select(CANDIDATES).bind(at).bind(user);
     let query = match seen.is_empty() {
         true => query.sql("FALSE"),
         false => query
@@ -132,6 +132,13 @@ pub(super) async fn list(
     let page: Page<Row> = list.page(query).await?;
     Ok(page.map(|row| row.shown(at, &seen)))
 }
+
+/// The listings that a page may show. Without them, each page would read the resources of all
+/// organizations.
+const CANDIDATES: &str = "WHERE resources.id IN
+        (SELECT p.id FROM resources p WHERE p.is_public
+         UNION ALL SELECT p.id FROM resources p WHERE p.organization_id = $1 AND p.kind = 'listing')
+    AND (resources.organization_id = $1 AND ";
 
 /// A listing for a person. `$1` is the organization, `$2` the person.
 #[derive(sqlx::FromRow)]
