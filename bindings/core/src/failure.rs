@@ -69,6 +69,18 @@ impl Failure {
         Self::new(Kind::Internal, "internal_error", detail, 500)
     }
 
+    /// Creates the failure of JSON that has the wrong form. Names unknown and missing members. Quotes no
+    /// value, because a value may be a credential or a person.
+    pub(crate) fn form(kind: fn(String) -> Self, name: &str, error: &serde_json::Error) -> Self {
+        let detail = error.to_string();
+        let has_no_value = ["unknown field", "missing field", "invalid length"];
+        let detail = match has_no_value.iter().any(|start| detail.starts_with(start)) {
+            true => detail.split(" at line ").next().unwrap_or_default(),
+            false => "a value has the wrong type",
+        };
+        kind(format!("{name}: {detail}"))
+    }
+
     /// Returns the failure as a JSON object with `"ok": false`.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::Failure;
+use crate::json::object;
 
 /// A holder: `{"id"}`, `{"email"}`, `{"user_id"}`, `{"provider", "subject"}`, or a machine with
 /// `{"machine_id": true}`, `{"text"}` or `{"components": {…}}`.
@@ -26,8 +27,16 @@ struct Form {
 /// Reads a holder. The fingerprint of a machine depends on the license.
 pub(crate) fn holder(json: &Value, license: &LicenseContext) -> Result<Holder, Failure> {
     let invalid = |why: &str| Failure::argument(format!("`holder` {why}"));
-    let form = Form::deserialize(json).map_err(|error| invalid(&format!("is invalid: {error}")))?;
+    let form: Form =
+        object(json).map_err(|error| Failure::form(Failure::argument, "`holder`", &error))?;
     let is_machine = form.machine_id || form.text.is_some() || !form.components.is_empty();
+    let is_subject = form.provider.is_some() || form.subject.is_some();
+    // With two names, the seat of the other person or machine would be claimed by mistake.
+    let names =
+        [form.id.is_some(), form.email.is_some(), form.user_id.is_some(), is_subject, is_machine];
+    if names.into_iter().filter(|is_set| *is_set).count() > 1 {
+        return Err(invalid("must name only one of a person, a machine and an ID"));
+    }
     match form {
         Form { id: Some(id), .. } => Ok(Holder::id(&id)),
         Form { email: Some(address), .. } => Ok(Holder::email(&address)),

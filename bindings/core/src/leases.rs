@@ -2,14 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use dp_verifier::{Claim, LeaseState, LicenseContext, Verifier};
+use dp_verifier::{Claim, Credential, LeaseState, LicenseContext, Verifier};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::Failure;
 use crate::holder::holder;
+use crate::json::object;
+use crate::wait::block_on_for;
+
+/// The time after which a wait for the loss of a lease looks whether the app has given the lease up.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A client that claims seats, and keeps them by heartbeats.
 #[derive(Clone, Debug)]
@@ -31,7 +36,7 @@ struct Options {
 }
 
 impl Leases {
-    pub(crate) fn new(verifier: Verifier, credential: &str) -> Self {
+    pub(crate) fn new(verifier: Verifier, credential: Credential) -> Self {
         let inner = verifier.leases(credential);
         Self { verifier, inner }
     }
@@ -52,8 +57,8 @@ impl Leases {
     ) -> Result<HeldLease, Failure> {
         let options = match options {
             Value::Null => Options::default(),
-            options => Options::deserialize(options)
-                .map_err(|error| Failure::argument(format!("`options` is invalid: {error}")))?,
+            options => object(options)
+                .map_err(|error| Failure::form(Failure::argument, "`options`", &error))?,
         };
         let license = license.map_or_else(|| self.verifier.current(), |own| Ok(own.clone()))?;
         let mut claim = Claim::new(pool, &holder(of, &license)?);
@@ -111,27 +116,40 @@ impl HeldLease {
     /// handle up.
     #[must_use]
     pub fn state(&self) -> &'static str {
-        match self.handle().map(|handle| handle.state()) {
-            Some(LeaseState::Held) => "held",
-            Some(LeaseState::Late) => "late",
-            Some(LeaseState::Borrowed) => "borrowed",
-            Some(_) => "lost",
-            None => "released",
+        self.handle().map_or("released", |handle| name_of(&handle.state()))
+    }
+
+    /// Waits until the lease is lost or the app has given it up, at most for a time. The wait does not
+    /// keep the seat. Returns whether the wait ended before its time.
+    #[must_use]
+    pub fn wait_until_lost(&self, time: Duration) -> bool {
+        let begun = Instant::now();
+        loop {
+            let Some(lost) = self.handle().map(|handle| handle.lost()) else { return true };
+            let left = time.saturating_sub(begun.elapsed());
+            if block_on_for(lost, left.min(LOOK)).is_some() {
+                return true;
+            }
+            if left.is_zero() {
+                return false;
+            }
         }
     }
 
-    /// Returns the lease: `id`, `state`, `code` of a lost lease, `expires_at` in seconds since 1970,
-    /// `token`, and `lease` as the control plane last described it. Returns only the state after the
-    /// app gave the handle up.
+    /// Returns the lease: `id`, `state`, `code` of a lost lease, `refusal` of the control plane that
+    /// ended it, `expires_at` in seconds since 1970, `token`, and `lease` as the control plane last
+    /// described it. Returns only the state after the app gave the handle up.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let Some(handle) = self.handle() else { return json!({ "state": "released" }) };
-        let code = match handle.state() {
-            LeaseState::Lost(code, _) => Some(code),
-            _ => None,
+        let state = handle.state();
+        let (code, refusal) = match &state {
+            LeaseState::Lost(code, refusal) => (Some(*code), refusal.as_ref()),
+            _ => (None, None),
         };
         json!({
-            "id": handle.id(), "state": self.state(), "code": code,
+            "id": handle.id(), "state": name_of(&state), "code": code,
+            "refusal": refusal.map(|refusal| &refusal.problem),
             "expires_at": handle.expires_at(), "token": handle.token(), "lease": *handle.lease(),
         })
     }
@@ -172,5 +190,14 @@ impl HeldLease {
 
     fn live(&self) -> Result<dp_verifier::HeldLease, Failure> {
         self.handle().ok_or_else(|| Failure::argument("the app has released the lease"))
+    }
+}
+
+fn name_of(state: &LeaseState) -> &'static str {
+    match state {
+        LeaseState::Held => "held",
+        LeaseState::Late => "late",
+        LeaseState::Borrowed => "borrowed",
+        _ => "lost",
     }
 }

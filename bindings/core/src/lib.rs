@@ -7,9 +7,11 @@
 
 mod failure;
 mod holder;
+mod json;
 mod leases;
 mod results;
 mod settings;
+mod state;
 mod verifier;
 mod wait;
 
@@ -19,4 +21,5 @@ pub use self::failure::{Failure, Kind, guarded};
 pub use self::leases::{HeldLease, Leases};
 pub use self::results::{lease_json, license_json, limit_json};
 pub use self::settings::Settings;
+pub use self::state::{accept_log, log_record, reset_state, state_record};
 pub use self::verifier::Verifier;

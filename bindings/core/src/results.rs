@@ -27,13 +27,13 @@ pub fn limit_json(limit: Limit) -> Value {
     }
 }
 
-/// Returns a verified lease token.
+/// Returns a verified lease token, with all its claims.
 #[must_use]
 pub fn lease_json(lease: &LeaseContext) -> Value {
     json!({
         "lease_id": lease.lease_id(), "license_id": lease.license_id(), "pool": lease.pool(),
         "kind": lease.kind(), "holder": lease.holder(), "issued_at": lease.issued_at(),
         "expires_at": lease.expires_at(), "borrowed": lease.is_borrowed(),
-        "overage": lease.is_overage(),
+        "overage": lease.is_overage(), "claims": lease.claims(),
     })
 }

@@ -9,7 +9,12 @@ use dp_verifier::{Credential, VerifierBuilder};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::json::object_member;
 use crate::{Failure, Verifier};
+
+/// The maximum size of the cache, in tokens: they need about 5 GB. A larger number would end the process,
+/// because the memory for it is missing.
+const MAX_CACHE: usize = 1_000_000;
 
 /// The settings of a verifier. Names and defaults are those of the builder of [`dp_verifier`], and
 /// times are in seconds.
@@ -55,6 +60,7 @@ pub struct Settings {
     /// Whether tokens without a proof are admitted.
     pub allow_unlogged: bool,
     /// The URL and the credential of the check-ins.
+    #[serde(deserialize_with = "object_member")]
     pub check_in: Option<CheckIn>,
     /// A file that keeps the token of the last check-in.
     pub token_store: Option<PathBuf>,
@@ -86,6 +92,9 @@ impl Settings {
     ///
     /// Returns the failure `settings_invalid`, also for an unknown member.
     pub fn from_json(text: &str) -> Result<Self, Failure> {
+        if !text.trim_start().starts_with('{') {
+            return Err(Failure::settings("the settings are no JSON object"));
+        }
         serde_json::from_str(text).map_err(|error| {
             // The message of another fault may quote a value, such as a credential.
             let detail = error.to_string();
@@ -113,6 +122,9 @@ impl Settings {
         if sources.into_iter().filter(|is_set| *is_set).count() > 1 {
             let detail = "only one of `jwks`, `jwks_file` and `jwks_url` can be set";
             return Err(Failure::settings(detail));
+        }
+        if self.cache.is_some_and(|tokens| tokens > MAX_CACHE) {
+            return Err(Failure::settings(format!("`cache` must be at most {MAX_CACHE}")));
         }
         builder = match self.jwks {
             Some(Value::String(text)) => builder.jwks(text),
@@ -192,6 +204,8 @@ mod tests {
         for settings in [
             r#"{"leeway":"s3cr3t"}"#,
             r#"{"check_in":"s3cr3t"}"#,
+            r#"{"check_in":["s3cr3t","s3cr3t"]}"#,
+            r#"["s3cr3t","s3cr3t"]"#,
             r#"{"check_in":{"url":"x","credential":{"s3cr3t":1}}}"#,
             r#""s3cr3t""#,
         ] {

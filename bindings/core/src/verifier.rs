@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use dp_verifier::cp_contracts::PoolUsage;
-use dp_verifier::{KeySet, LeaseContext, LicenseContext, LicenseState};
+use std::time::Duration;
+
+use dp_verifier::{Credential, KeySet, LeaseContext, LicenseContext, LicenseState};
 use serde_json::{Number, Value, json};
 
 use crate::holder::holder;
-use crate::wait::block_on;
+use crate::json::object;
+use crate::wait::block_on_for;
 use crate::{Failure, Leases, Settings};
 
 /// A verifier, whose functions return JSON and [`Failure`]s.
@@ -74,6 +77,21 @@ impl Verifier {
         Ok(self.inner.verify_lease(lease, license, &holder(of, license)?)?)
     }
 
+    /// Checks a lease token beside its license at a time, in seconds since 1970.
+    ///
+    /// # Errors
+    ///
+    /// Returns the refusal, or `argument_invalid` for an invalid holder.
+    pub fn verify_lease_at(
+        &self,
+        lease: &str,
+        license: &LicenseContext,
+        of: &Value,
+        now: i64,
+    ) -> Result<LeaseContext, Failure> {
+        Ok(self.inner.verify_lease_at(lease, license, &holder(of, license)?, now)?)
+    }
+
     /// Returns the current state of a license that was admitted earlier.
     #[must_use]
     pub fn state_of(&self, license: &LicenseContext) -> LicenseState {
@@ -127,19 +145,21 @@ impl Verifier {
     /// Waits for the first request for a token's status list, at most some seconds. Returns at once
     /// without a network, and when that request is done.
     pub fn wait_for_status(&self, token: &str) {
-        block_on(self.inner.refresh_status(token));
+        // The futures of the verifier end earlier, by the limits of its requests.
+        let _ended = block_on_for(self.inner.refresh_status(token), Duration::MAX);
     }
 
-    /// Fetches keys, status lists and the log now, and waits for the outcome. Does nothing when the
-    /// keys do not come from a URL.
+    /// Fetches keys, status lists and the log now, each also when another one fails, and waits for the
+    /// outcome. Does nothing when the keys do not come from a URL.
     ///
     /// # Errors
     ///
-    /// Returns the failure `fetch_failed`. The last valid documents stay in use.
+    /// Returns the failure `fetch_failed` of the first one. The last valid documents stay in use.
     pub fn refresh(&self) -> Result<(), Failure> {
-        self.inner.refresh_keys()?;
-        self.inner.refresh_status_lists()?;
-        Ok(self.inner.refresh_log()?)
+        let keys = self.inner.refresh_keys();
+        let lists = self.inner.refresh_status_lists();
+        let log = self.inner.refresh_log();
+        Ok(keys.and(lists).and(log)?)
     }
 
     /// Checks in now, and waits for the outcome. Does nothing without check-ins.
@@ -151,7 +171,20 @@ impl Verifier {
         Ok(self.inner.check_in_now()?)
     }
 
-    /// Returns the health of the verifier, for health checks and metrics.
+    /// Returns whether the verifier can judge tokens, the reasons to look at it, and ages, with
+    /// `http_status` for a readiness check. Contains codes and numbers only, so it may be public.
+    #[must_use]
+    pub fn readiness(&self) -> Value {
+        let health = self.inner.health();
+        let mut value = json!(health);
+        if let Some(members) = value.as_object_mut() {
+            members.insert("http_status".to_owned(), health.http_status().into());
+        }
+        value
+    }
+
+    /// Returns the details of the verifier's health, for operators and metrics. They have URLs and
+    /// messages, so they are not for the public.
     #[must_use]
     pub fn health(&self) -> Value {
         let keys = self.inner.keys_health().map(|health| {
@@ -168,9 +201,14 @@ impl Verifier {
             })
         });
         let log = self.inner.log_health().map(|health| {
+            let anomaly = health.anomaly;
             json!({
-                "size": health.checkpoint.map(|checkpoint| checkpoint.size()),
-                "anomaly": health.anomaly.map(|anomaly| anomaly.code),
+                "size": health.checkpoint.as_ref().map(|checkpoint| checkpoint.size()),
+                "checkpoint": health.checkpoint.as_ref().map(|checkpoint| checkpoint.text()),
+                "anomaly": anomaly.as_ref().map(|anomaly| anomaly.code),
+                "anomaly_at": anomaly.as_ref().map(|anomaly| anomaly.at),
+                "seen": anomaly.as_ref().map(|anomaly| anomaly.seen.text()),
+                "shown": anomaly.as_ref().map(|anomaly| anomaly.shown.text()),
                 "checked_at": health.checked_at, "last_error": health.last_error,
             })
         });
@@ -199,10 +237,18 @@ impl Verifier {
         Ok(self.inner.usage_report_with_leases(counters, leases)?)
     }
 
-    /// Returns a client that holds seats, with the deployment's token or a license key.
+    /// Returns a client that holds seats, with the deployment's token or a license key. A string in
+    /// the form of the issuer's license keys is a license key.
     #[must_use]
     pub fn leases(&self, credential: &str) -> Leases {
-        Leases::new(self.inner.clone(), credential)
+        Leases::new(self.inner.clone(), credential.into())
+    }
+
+    /// Returns a client that holds seats with a license key, also with one that the vendor imported
+    /// from another system.
+    #[must_use]
+    pub fn leases_of_license_key(&self, license_key: &str) -> Leases {
+        Leases::new(self.inner.clone(), Credential::license_key(license_key))
     }
 
     /// Sets the clock of a verifier with the setting `fixed_time`.
@@ -225,7 +271,7 @@ fn argument<T: serde::de::DeserializeOwned + Default>(
 ) -> Result<T, Failure> {
     match value {
         Value::Null => Ok(T::default()),
-        value => T::deserialize(value)
-            .map_err(|error| Failure::argument(format!("`{name}` is invalid: {error}"))),
+        value => object(value)
+            .map_err(|error| Failure::form(Failure::argument, &format!("`{name}`"), &error)),
     }
 }

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
 struct Unpark(Thread);
 
@@ -14,15 +15,20 @@ impl Wake for Unpark {
     }
 }
 
-/// Blocks this thread until a future is ready.
-pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+/// Blocks this thread until a future is ready, at most for a time.
+pub(crate) fn block_on_for<T>(future: impl Future<Output = T>, time: Duration) -> Option<T> {
+    let begun = Instant::now();
     let mut future = pin!(future);
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);
     loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => thread::park(),
+        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return Some(value);
         }
+        let left = time.saturating_sub(begun.elapsed());
+        if left.is_zero() {
+            return None;
+        }
+        thread::park_timeout(left);
     }
 }
