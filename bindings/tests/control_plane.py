@@ -1,13 +1,15 @@
 """A control plane on loopback for the tests of the bindings.
 
-It serves the key set and the genuine token of the conformance vectors, check-ins and two seats. The
-first line of its output is its URL. It ends with its standard input.
+It serves the key set and the genuine token of the conformance vectors, check-ins and two seats. It refuses
+claims of a pool `refuse-CODE` with that code. The first line of its output is its URL. A line on its
+standard input is the time by which later answers are late, in seconds. It ends with its standard input.
 """
 
 import base64
 import json
 import sys
 import threading
+import time
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,6 +19,7 @@ vectors = json.loads((VECTORS / "forms.json").read_text())["vectors"]
 genuine = next(vector for vector in vectors if vector["name"] == "genuine_token_is_admitted")
 NOW = genuine["now"]
 TTL = 300
+late = 0.0
 leases: dict[str, dict] = {}
 lock = threading.Lock()
 
@@ -49,6 +52,8 @@ def check_in() -> dict:
 
 
 def acquire(license_id: str, body: dict) -> tuple[int, dict]:
+    if body["pool"].startswith("refuse-"):
+        return problem(body["pool"].removeprefix("refuse-"), 409)
     if len(leases) == 2:
         return problem("seats_exhausted", 409)
     lease = {
@@ -89,6 +94,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, status: int, body: object = None) -> None:
         text = b"" if body is None else json.dumps(body).encode()
+        time.sleep(late)
         self.send_response(status)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
@@ -106,11 +112,16 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
         with lock:
             if self.path.endswith("/check-in"):
-                self.answer(200, check_in())
+                answer = 200, check_in()
             elif self.path.endswith("/leases"):
-                self.answer(*acquire(self.path.split("/")[4], body))
+                answer = acquire(self.path.split("/")[4], body)
+            elif self.path.endswith("/borrow"):
+                lease = leases[self.path.split("/")[4]]
+                until = rfc3339(NOW + body["seconds"])
+                answer = 200, lease | {"borrowed_until": until, "expires_at": until, "token": "lease-token"}
             else:
-                self.answer(*problem("not_found", 404))
+                answer = problem("not_found", 404)
+        self.answer(*answer)
 
     def do_PUT(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -118,13 +129,15 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(*((200, lease) if lease else problem("lease_over", 409)))
 
     def do_DELETE(self) -> None:
+        self.answer(204)
         with lock:
             leases.pop(self.path.split("?")[0].split("/")[4], None)
-        self.answer(204)
 
 
 if __name__ == "__main__":
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(f"http://127.0.0.1:{server.server_port}", flush=True)
-    sys.stdin.read()
+    for line in sys.stdin:
+        late = float(line)
+        print(late, flush=True)

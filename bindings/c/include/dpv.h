@@ -180,6 +180,16 @@ enum DpvCode dpv_leases_new(const struct DpvVerifier *verifier,
                             struct DpvLeases **leases,
                             char **error);
 
+// Creates a client that holds seats with a license key, also with one from another system.
+//
+// # Safety
+//
+// Handles are live or NULL, strings end with NUL or are NULL, and out parameters are writable or NULL.
+enum DpvCode dpv_leases_of_license_key(const struct DpvVerifier *verifier,
+                                       const char *license_key,
+                                       struct DpvLeases **leases,
+                                       char **error);
+
 // Frees a client of seats.
 //
 // # Safety
@@ -217,7 +227,7 @@ enum DpvCode dpv_leases_heartbeat(const struct DpvLeases *leases);
 // Handles are live or NULL, strings end with NUL or are NULL, and out parameters are writable or NULL.
 char *dpv_leases_take_usage(const struct DpvLeases *leases);
 
-// Returns the state of a lease as JSON: `id`, `state`, `code`, `expires_at`, `token` and `lease`.
+// Returns the state of a lease as JSON: `id`, `state`, `code`, `refusal`, `expires_at`, `token` and `lease`.
 //
 // # Safety
 //
@@ -230,6 +240,15 @@ char *dpv_lease_json(const struct DpvLease *lease);
 //
 // Handles are live or NULL, strings end with NUL or are NULL, and out parameters are writable or NULL.
 const char *dpv_lease_state(const struct DpvLease *lease);
+
+// Waits until the lease is lost, at most for some milliseconds. Returns whether the holder has no seat any
+// more, or the app has released or kept it; true for NULL.
+//
+// # Safety
+//
+// Handles are live or NULL, strings end with NUL or are NULL, and out parameters are writable or NULL.
+bool dpv_lease_wait_until_lost(const struct DpvLease *lease,
+                               uint64_t milliseconds);
 
 // Borrows the seat. Writes the lease token, or the error as JSON.
 //
@@ -315,6 +334,38 @@ void dpv_license_free(struct DpvLicense *license);
 // `text` is NULL, or a string of this library that was not freed before.
 void dpv_string_free(char *text);
 
+// Writes the content of a state file, except the log, as JSON. `state` is the path of the file.
+//
+// # Safety
+//
+// Strings end with NUL or are NULL, and out parameters are writable or NULL.
+enum DpvCode dpv_state_record(const char *state, char **answer);
+
+// Resets times, keys, status lists and license files in a state file, with a reason. Writes the new content.
+//
+// # Safety
+//
+// Strings end with NUL or are NULL, and out parameters are writable or NULL.
+enum DpvCode dpv_reset_state(const char *state,
+                             const char *because,
+                             char **answer);
+
+// Writes the issuer's log in a state file as JSON. `state` is the path of the file.
+//
+// # Safety
+//
+// Strings end with NUL or are NULL, and out parameters are writable or NULL.
+enum DpvCode dpv_log_record(const char *state, char **answer);
+
+// Accepts the issuer's log in a state file after a contradiction, with a reason. Writes the new record.
+//
+// # Safety
+//
+// Strings end with NUL or are NULL, and out parameters are writable or NULL.
+enum DpvCode dpv_accept_log(const char *state,
+                            const char *because,
+                            char **answer);
+
 // Returns the version of the ABI, which is 1.
 uint32_t dpv_abi_version(void);
 
@@ -386,6 +437,18 @@ enum DpvCode dpv_verify_lease(const struct DpvVerifier *verifier,
                               const char *holder,
                               char **answer);
 
+// Checks a lease token beside its license at a time, in seconds since 1970.
+//
+// # Safety
+//
+// Handles are live or NULL, strings end with NUL or are NULL, and out parameters are writable or NULL.
+enum DpvCode dpv_verify_lease_at(const struct DpvVerifier *verifier,
+                                 const char *lease,
+                                 const struct DpvLicense *license,
+                                 const char *holder,
+                                 int64_t now,
+                                 char **answer);
+
 // Fetches keys, status lists and the log now, and waits for the outcome.
 //
 // # Safety
@@ -402,7 +465,16 @@ enum DpvCode dpv_refresh(const struct DpvVerifier *verifier,
 enum DpvCode dpv_check_in(const struct DpvVerifier *verifier,
                           char **answer);
 
-// Writes the health of the verifier as JSON, for health checks and metrics.
+// Writes as JSON whether the verifier can judge tokens, with reasons, ages and `http_status`. It has codes
+// and numbers only, so a health check may show it.
+//
+// # Safety
+//
+// Handles are live or NULL, strings end with NUL or are NULL, and out parameters are writable or NULL.
+enum DpvCode dpv_readiness(const struct DpvVerifier *verifier,
+                           char **answer);
+
+// Writes the details of the verifier's health as JSON, for operators and metrics.
 //
 // # Safety
 //

@@ -140,14 +140,22 @@ const NAMES: &[(DpvCode, &CStr)] = &[
 ];
 
 impl DpvCode {
-    /// Returns the code of a failure.
+    /// Returns the code of a failure. A control plane chooses the codes of refused leases, so such a code
+    /// must not become [`Ok`](Self::Ok) or a fault of this library.
     pub(crate) fn of(failure: &Failure) -> Self {
         let mut named = NAMES.iter().filter(|(_, name)| name.to_bytes() == failure.code.as_bytes());
-        match (named.next(), failure.kind) {
-            (Some((code, _)), _) => *code,
-            (None, Kind::Lease) => Self::LeaseRefused,
+        let named = named.next().map(|(code, _)| *code).filter(|code| *code != Self::Ok);
+        match (named, failure.kind) {
+            (Some(code), Kind::Lease) if code.is_of_a_token() || code == Self::Unreachable => code,
+            (_, Kind::Lease) => Self::LeaseRefused,
+            (Some(code), _) => code,
             (None, _) => Self::InternalError,
         }
+    }
+
+    /// Returns whether this is a code of the verifier for a token, document or lease.
+    fn is_of_a_token(self) -> bool {
+        (self as i32) < Self::SettingsInvalid as i32
     }
 }
 
@@ -163,8 +171,26 @@ mod tests {
     use std::collections::HashSet;
 
     use dp_verifier_bindings::dp_verifier::ErrorCode;
+    use dp_verifier_bindings::{Failure, Kind};
 
-    use super::NAMES;
+    use super::{DpvCode, NAMES};
+
+    #[test]
+    fn refusal_of_a_control_plane_is_never_success() {
+        for (code, expected) in [
+            ("ok", DpvCode::LeaseRefused),
+            ("internal_error", DpvCode::LeaseRefused),
+            ("seats_exhausted", DpvCode::LeaseRefused),
+            ("lease_over", DpvCode::LeaseOver),
+            ("unreachable", DpvCode::Unreachable),
+        ] {
+            let failure = Failure::internal("a test");
+            let failure = Failure { kind: Kind::Lease, code: code.to_owned(), ..failure };
+            assert_eq!(DpvCode::of(&failure), expected, "{code}");
+        }
+        let unknown = Failure { code: "new".to_owned(), ..Failure::internal("a test") };
+        assert_eq!(DpvCode::of(&unknown), DpvCode::InternalError);
+    }
 
     #[test]
     fn every_code_of_the_verifier_has_a_number() {

@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use crate::memory::{answered, handle, json, text};
+use crate::memory::{answered, handle, json, sent, text};
 use crate::{DpvCode, DpvVerifier};
 
 /// Imports a license file. Writes its contents or the error as JSON.
@@ -20,8 +20,8 @@ pub unsafe extern "C" fn dpv_import_file(
         // SAFETY: the caller promises a live handle or NULL.
         let own = unsafe { handle("verifier", verifier) }?;
         // SAFETY: the caller promises a live handle, a string or NULL.
-        let document = unsafe { text("document", document) }?;
-        Ok(own.verifier.import_file(document)?.to_string())
+        let document = unsafe { sent("document", document) }?;
+        Ok(own.verifier.import_file(&document)?.to_string())
     };
     // SAFETY: the caller promises a writable place or NULL.
     unsafe { answered(answer, run) }
@@ -42,8 +42,8 @@ pub unsafe extern "C" fn dpv_import_status_list(
         // SAFETY: the caller promises a live handle or NULL.
         let own = unsafe { handle("verifier", verifier) }?;
         // SAFETY: the caller promises a live handle, a string or NULL.
-        let document = unsafe { text("document", document) }?;
-        Ok(own.verifier.import_status_list(document)?.to_string())
+        let document = unsafe { sent("document", document) }?;
+        Ok(own.verifier.import_status_list(&document)?.to_string())
     };
     // SAFETY: the caller promises a writable place or NULL.
     unsafe { answered(answer, run) }

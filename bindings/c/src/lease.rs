@@ -1,6 +1,7 @@
 //! Seats.
 
 use std::ffi::c_char;
+use std::time::Duration;
 
 use dp_verifier_bindings::{HeldLease, Leases, guarded};
 
@@ -34,6 +35,28 @@ pub unsafe extern "C" fn dpv_leases_new(
         let (own, credential) =
             unsafe { (handle("verifier", verifier)?, text("credential", credential)?) };
         Ok(DpvLeases { leases: own.verifier.leases(credential) })
+    };
+    // SAFETY: the caller promises writable places or NULL.
+    unsafe { handed(leases, error, new) }
+}
+
+/// Creates a client that holds seats with a license key, also with one from another system.
+///
+/// # Safety
+///
+/// Handles are live or NULL, strings end with NUL or are NULL, and out parameters are writable or NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dpv_leases_of_license_key(
+    verifier: *const DpvVerifier,
+    license_key: *const c_char,
+    leases: *mut *mut DpvLeases,
+    error: *mut *mut c_char,
+) -> DpvCode {
+    let new = || {
+        // SAFETY: the caller promises a live handle and a string, or NULL.
+        let (own, license_key) =
+            unsafe { (handle("verifier", verifier)?, text("license_key", license_key)?) };
+        Ok(DpvLeases { leases: own.verifier.leases_of_license_key(license_key) })
     };
     // SAFETY: the caller promises writable places or NULL.
     unsafe { handed(leases, error, new) }
@@ -109,7 +132,7 @@ pub unsafe extern "C" fn dpv_leases_take_usage(leases: *const DpvLeases) -> *mut
     guarded(usage).map_or(std::ptr::null_mut(), give)
 }
 
-/// Returns the state of a lease as JSON: `id`, `state`, `code`, `expires_at`, `token` and `lease`.
+/// Returns the state of a lease as JSON: `id`, `state`, `code`, `refusal`, `expires_at`, `token` and `lease`.
 ///
 /// # Safety
 ///
@@ -138,6 +161,25 @@ pub unsafe extern "C" fn dpv_lease_state(lease: *const DpvLease) -> *const c_cha
         _ => c"lost",
     };
     name.as_ptr()
+}
+
+/// Waits until the lease is lost, at most for some milliseconds. Returns whether the holder has no seat any
+/// more, or the app has released or kept it; true for NULL.
+///
+/// # Safety
+///
+/// Handles are live or NULL, strings end with NUL or are NULL, and out parameters are writable or NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dpv_lease_wait_until_lost(
+    lease: *const DpvLease,
+    milliseconds: u64,
+) -> bool {
+    let wait = || {
+        // SAFETY: the caller promises a live handle or NULL.
+        let own = unsafe { handle("lease", lease) }?;
+        Ok(own.lease.wait_until_lost(Duration::from_millis(milliseconds)))
+    };
+    guarded(wait).unwrap_or(true)
 }
 
 /// Borrows the seat. Writes the lease token, or the error as JSON.

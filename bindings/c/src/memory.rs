@@ -1,5 +1,6 @@
 //! Strings, handles and panics at the boundary.
 
+use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_char};
 
 use dp_verifier_bindings::{Failure, guarded};
@@ -32,6 +33,20 @@ pub(crate) unsafe fn text<'t>(name: &str, text: *const c_char) -> Result<&'t str
     // SAFETY: the caller promises a string that ends with NUL.
     let text = unsafe { CStr::from_ptr(text) };
     text.to_str().map_err(|_| Failure::argument(format!("`{name}` is not UTF-8")))
+}
+
+/// Reads a token or a document, which others may have sent. Wrong UTF-8 is replaced, so the verifier refuses
+/// it as malformed, as in the other languages. It is no mistake of the application.
+///
+/// # Safety
+///
+/// As for [`text`].
+pub(crate) unsafe fn sent<'t>(name: &str, text: *const c_char) -> Result<Cow<'t, str>, Failure> {
+    if text.is_null() {
+        return Err(Failure::argument(format!("`{name}` is NULL")));
+    }
+    // SAFETY: the caller promises a string that ends with NUL.
+    Ok(unsafe { CStr::from_ptr(text) }.to_string_lossy())
 }
 
 /// Reads an argument of JSON. NULL is `null`.
@@ -86,7 +101,11 @@ pub(crate) unsafe fn answered(
     answer: *mut *mut c_char,
     run: impl FnOnce() -> Result<String, Failure>,
 ) -> DpvCode {
-    let (code, text) = match guarded(run) {
+    let has_no_nul = |text: String| match text.contains('\0') {
+        true => Err(Failure::internal("the answer contains NUL")),
+        false => Ok(text),
+    };
+    let (code, text) = match guarded(|| run().and_then(has_no_nul)) {
         Ok(text) => (DpvCode::Ok, text),
         Err(failure) => (DpvCode::of(&failure), failure.to_json().to_string()),
     };
@@ -107,9 +126,10 @@ pub(crate) unsafe fn handed<T>(
     error: *mut *mut c_char,
     run: impl FnOnce() -> Result<T, Failure>,
 ) -> DpvCode {
-    let (code, handle, text) = match guarded(run) {
-        Ok(_) if out.is_null() => (DpvCode::Ok, std::ptr::null_mut(), None),
-        Ok(value) => (DpvCode::Ok, Box::into_raw(Box::new(value)), None),
+    // A result that is not wanted is dropped inside, because its drop may panic, too.
+    let wanted = || run().map(|value| (!out.is_null()).then(|| Box::new(value)));
+    let (code, handle, text) = match guarded(wanted) {
+        Ok(value) => (DpvCode::Ok, value.map_or(std::ptr::null_mut(), Box::into_raw), None),
         Err(failure) => (DpvCode::of(&failure), std::ptr::null_mut(), Some(failure)),
     };
     // SAFETY: the caller promises writable places.
@@ -145,7 +165,7 @@ mod tests {
     use std::ffi::{CStr, c_char};
     use std::ptr::null_mut;
 
-    use super::{answered, dpv_string_free, handed};
+    use super::{answered, dpv_string_free, free, handed};
     use crate::DpvCode;
 
     #[test]
@@ -166,5 +186,38 @@ mod tests {
         // SAFETY: no answer is wanted.
         let code = unsafe { answered(null_mut(), || panic!("a test")) };
         assert_eq!(code, DpvCode::InternalError);
+    }
+
+    /// A value whose drop panics.
+    struct Faulty;
+
+    impl Drop for Faulty {
+        fn drop(&mut self) {
+            panic!("a test");
+        }
+    }
+
+    #[test]
+    fn panic_in_a_drop_stays_inside() {
+        // SAFETY: neither result is wanted.
+        let code = unsafe { handed(null_mut(), null_mut(), || Ok(Faulty)) };
+        assert_eq!(code, DpvCode::InternalError);
+        let mut out: *mut Faulty = null_mut();
+        // SAFETY: the place is writable, and the handle is freed once.
+        unsafe {
+            assert_eq!(handed(&raw mut out, null_mut(), || Ok(Faulty)), DpvCode::Ok);
+            free(out);
+        }
+    }
+
+    #[test]
+    fn answer_with_nul_is_an_error() {
+        let mut answer: *mut c_char = null_mut();
+        // SAFETY: the place is writable, and the function wrote a string.
+        unsafe {
+            let code = answered(&raw mut answer, || Ok("a\0b".to_owned()));
+            assert_eq!((code, answer.is_null()), (DpvCode::InternalError, false));
+            dpv_string_free(answer);
+        }
     }
 }

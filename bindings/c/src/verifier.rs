@@ -5,7 +5,7 @@ use std::ffi::c_char;
 use dp_verifier_bindings::{Verifier, guarded, lease_json};
 
 use crate::license::state_name;
-use crate::memory::{answered, free, give, handed, handle, json, text};
+use crate::memory::{answered, free, give, handed, handle, json, sent, text};
 use crate::{DpvCode, DpvLicense};
 
 /// The version of the ABI. Another number is incompatible.
@@ -71,8 +71,8 @@ pub unsafe extern "C" fn dpv_verify(
         // SAFETY: the caller promises a live handle or NULL.
         let own = unsafe { handle("verifier", verifier) }?;
         // SAFETY: the caller promises a string or NULL.
-        let token = unsafe { text("token", token) }?;
-        Ok(DpvLicense { license: own.verifier.verify(token)? })
+        let token = unsafe { sent("token", token) }?;
+        Ok(DpvLicense { license: own.verifier.verify(&token)? })
     };
     // SAFETY: the caller promises writable places or NULL.
     unsafe { handed(license, error, verify) }
@@ -95,8 +95,8 @@ pub unsafe extern "C" fn dpv_verify_at(
         // SAFETY: the caller promises a live handle or NULL.
         let own = unsafe { handle("verifier", verifier) }?;
         // SAFETY: the caller promises a string or NULL.
-        let token = unsafe { text("token", token) }?;
-        Ok(DpvLicense { license: own.verifier.verify_at(token, now)? })
+        let token = unsafe { sent("token", token) }?;
+        Ok(DpvLicense { license: own.verifier.verify_at(&token, now)? })
     };
     // SAFETY: the caller promises writable places or NULL.
     unsafe { handed(license, error, verify) }
@@ -119,10 +119,10 @@ pub unsafe extern "C" fn dpv_verify_with_proof(
         // SAFETY: the caller promises a live handle or NULL.
         let own = unsafe { handle("verifier", verifier) }?;
         // SAFETY: the caller promises a string or NULL.
-        let token = unsafe { text("token", token) }?;
+        let token = unsafe { sent("token", token) }?;
         // SAFETY: the caller promises a string or NULL.
-        let proof = unsafe { text("proof", proof) }?;
-        Ok(DpvLicense { license: own.verifier.verify_with_proof(token, proof)? })
+        let proof = unsafe { sent("proof", proof) }?;
+        Ok(DpvLicense { license: own.verifier.verify_with_proof(&token, &proof)? })
     };
     // SAFETY: the caller promises writable places or NULL.
     unsafe { handed(license, error, verify) }
@@ -165,12 +165,42 @@ pub unsafe extern "C" fn dpv_verify_lease(
         // SAFETY: the caller promises a live handle or NULL.
         let own = unsafe { handle("verifier", verifier) }?;
         // SAFETY: the caller promises a live handle, a string or NULL.
-        let lease = unsafe { text("lease", lease) }?;
+        let lease = unsafe { sent("lease", lease) }?;
         // SAFETY: the caller promises a live handle, a string or NULL.
         let license = unsafe { handle("license", license) }?;
         // SAFETY: the caller promises a live handle, a string or NULL.
         let holder = unsafe { json("holder", holder) }?;
-        let lease = own.verifier.verify_lease(lease, &license.license, &holder)?;
+        let lease = own.verifier.verify_lease(&lease, &license.license, &holder)?;
+        Ok(lease_json(&lease).to_string())
+    };
+    // SAFETY: the caller promises a writable place or NULL.
+    unsafe { answered(answer, run) }
+}
+
+/// Checks a lease token beside its license at a time, in seconds since 1970.
+///
+/// # Safety
+///
+/// Handles are live or NULL, strings end with NUL or are NULL, and out parameters are writable or NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dpv_verify_lease_at(
+    verifier: *const DpvVerifier,
+    lease: *const c_char,
+    license: *const DpvLicense,
+    holder: *const c_char,
+    now: i64,
+    answer: *mut *mut c_char,
+) -> DpvCode {
+    let run = || {
+        // SAFETY: the caller promises a live handle or NULL.
+        let own = unsafe { handle("verifier", verifier) }?;
+        // SAFETY: the caller promises a live handle, a string or NULL.
+        let lease = unsafe { sent("lease", lease) }?;
+        // SAFETY: the caller promises a live handle, a string or NULL.
+        let license = unsafe { handle("license", license) }?;
+        // SAFETY: the caller promises a live handle, a string or NULL.
+        let holder = unsafe { json("holder", holder) }?;
+        let lease = own.verifier.verify_lease_at(&lease, &license.license, &holder, now)?;
         Ok(lease_json(&lease).to_string())
     };
     // SAFETY: the caller promises a writable place or NULL.
@@ -217,7 +247,27 @@ pub unsafe extern "C" fn dpv_check_in(
     unsafe { answered(answer, run) }
 }
 
-/// Writes the health of the verifier as JSON, for health checks and metrics.
+/// Writes as JSON whether the verifier can judge tokens, with reasons, ages and `http_status`. It has codes
+/// and numbers only, so a health check may show it.
+///
+/// # Safety
+///
+/// Handles are live or NULL, strings end with NUL or are NULL, and out parameters are writable or NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dpv_readiness(
+    verifier: *const DpvVerifier,
+    answer: *mut *mut c_char,
+) -> DpvCode {
+    let run = || {
+        // SAFETY: the caller promises a live handle or NULL.
+        let own = unsafe { handle("verifier", verifier) }?;
+        Ok(own.verifier.readiness().to_string())
+    };
+    // SAFETY: the caller promises a writable place or NULL.
+    unsafe { answered(answer, run) }
+}
+
+/// Writes the details of the verifier's health as JSON, for operators and metrics.
 ///
 /// # Safety
 ///
@@ -301,8 +351,8 @@ pub unsafe extern "C" fn dpv_wait_for_status(
 ) -> DpvCode {
     let wait = || {
         // SAFETY: the caller promises a live handle and a string, or NULL.
-        let (own, token) = unsafe { (handle("verifier", verifier)?, text("token", token)?) };
-        own.verifier.wait_for_status(token);
+        let (own, token) = unsafe { (handle("verifier", verifier)?, sent("token", token)?) };
+        own.verifier.wait_for_status(&token);
         Ok(String::new())
     };
     // SAFETY: no answer is wanted.

@@ -1,5 +1,5 @@
-// Package dpv checks license tokens through the C interface of dp-verifier. Copy dpv.go and leases.go into your
-// application, and build it with CGO_CFLAGS and CGO_LDFLAGS that lead to dpv.h and libdpv.
+// Package dpv checks license tokens through the C interface of dp-verifier. Copy dpv.go, leases.go and state.go into
+// your application, and build it with CGO_CFLAGS and CGO_LDFLAGS that lead to dpv.h and libdpv.
 package dpv
 
 // #cgo LDFLAGS: -ldpv
@@ -10,6 +10,8 @@ import "C"
 import (
 	"encoding/json"
 	"runtime"
+	"strings"
+	"sync"
 	"unsafe"
 )
 
@@ -25,7 +27,11 @@ type Error struct {
 func (e *Error) Error() string { return e.Code + ": " + e.Detail }
 
 // Verifier checks tokens of one issuer for one audience. Any number of goroutines may use it.
-type Verifier struct{ handle *C.DpvVerifier }
+type Verifier struct {
+	// Close waits for the calls of other goroutines, which use the handle.
+	lock   sync.RWMutex
+	handle *C.DpvVerifier
+}
 
 // License is a verified license.
 type License struct{ handle *C.DpvLicense }
@@ -43,13 +49,15 @@ func New(settings map[string]any) (*Verifier, error) {
 	if code := C.dpv_verifier_new(given, &handle, &failure); code != C.DPV_CODE_OK {
 		return nil, failed(failure)
 	}
-	verifier := &Verifier{handle}
+	verifier := &Verifier{handle: handle}
 	runtime.SetFinalizer(verifier, (*Verifier).Close)
 	return verifier, nil
 }
 
-// Close ends the threads of the verifier. The verifier must not be used afterwards.
+// Close ends the threads of the verifier. Later calls return the error argument_invalid.
 func (v *Verifier) Close() {
+	v.lock.Lock()
+	defer v.lock.Unlock()
 	C.dpv_verifier_free(v.handle)
 	v.handle = nil
 }
@@ -85,17 +93,17 @@ func (v *Verifier) VerifyWithProof(token, proof string) (*License, error) {
 
 // VerifyLease checks a lease token beside its license.
 func (v *Verifier) VerifyLease(lease string, license *License, holder any) (map[string]any, error) {
-	person, err := json.Marshal(holder)
-	if err != nil {
-		return nil, err
-	}
-	text, free := cString(lease)
-	defer free()
-	of, freeHolder := cString(string(person))
-	defer freeHolder()
-	defer runtime.KeepAlive(license)
-	return v.answer(func(answer **C.char) uint32 {
+	return v.lease(lease, holder, func(text, of *C.char, answer **C.char) uint32 {
+		defer runtime.KeepAlive(license)
 		return C.dpv_verify_lease(v.handle, text, license.handle, of, answer)
+	})
+}
+
+// VerifyLeaseAt checks a lease token beside its license at a time, in seconds since 1970.
+func (v *Verifier) VerifyLeaseAt(lease string, license *License, holder any, now int64) (map[string]any, error) {
+	return v.lease(lease, holder, func(text, of *C.char, answer **C.char) uint32 {
+		defer runtime.KeepAlive(license)
+		return C.dpv_verify_lease_at(v.handle, text, license.handle, of, C.int64_t(now), answer)
 	})
 }
 
@@ -137,6 +145,8 @@ func (v *Verifier) Current() (*License, error) {
 // CurrentToken returns the data plane's own token, a credential, or an empty string.
 func (v *Verifier) CurrentToken() string {
 	defer runtime.KeepAlive(v)
+	v.lock.RLock()
+	defer v.lock.RUnlock()
 	text := C.dpv_current_token(v.handle)
 	defer C.dpv_string_free(text)
 	return C.GoString(text)
@@ -147,6 +157,8 @@ func (v *Verifier) WaitForStatus(token string) {
 	text, free := cString(token)
 	defer free()
 	defer runtime.KeepAlive(v)
+	v.lock.RLock()
+	defer v.lock.RUnlock()
 	C.dpv_wait_for_status(v.handle, text)
 }
 
@@ -162,7 +174,33 @@ func (v *Verifier) CheckIn() error {
 	return err
 }
 
-// Health returns the health, for health checks and metrics.
+// Readiness returns whether the verifier can judge tokens, with reasons, ages and http_status. It has codes and
+// numbers only, so a health check may show it.
+func (v *Verifier) Readiness() (map[string]any, error) {
+	return v.answer(func(answer **C.char) uint32 { return C.dpv_readiness(v.handle, answer) })
+}
+
+// UsageReport creates the next usage report of the license files' deployment. The leases are the text of
+// Leases.TakeUsage, or empty.
+func (v *Verifier) UsageReport(counters map[string]any, leases string) (string, error) {
+	usage, err := json.Marshal(counters)
+	if err != nil {
+		return "", err
+	}
+	given, free := cString(string(usage))
+	defer free()
+	var seats *C.char
+	if leases != "" {
+		text, freeLeases := cString(leases)
+		defer freeLeases()
+		seats = text
+	}
+	return v.text(func(answer **C.char) uint32 {
+		return C.dpv_usage_report(v.handle, given, seats, answer)
+	})
+}
+
+// Health returns the details of the health, for operators and metrics.
 func (v *Verifier) Health() (map[string]any, error) {
 	return v.answer(func(answer **C.char) uint32 { return C.dpv_health(v.handle, answer) })
 }
@@ -179,6 +217,8 @@ func (v *Verifier) SetFixedTime(now int64) error {
 func (v *Verifier) StateOf(license *License) string {
 	defer runtime.KeepAlive(license)
 	defer runtime.KeepAlive(v)
+	v.lock.RLock()
+	defer v.lock.RUnlock()
 	return C.GoString(C.dpv_state_of(v.handle, license.handle))
 }
 
@@ -222,6 +262,8 @@ func (l *License) JSON(into any) error {
 
 func (v *Verifier) license(call func(**C.DpvLicense, **C.char) uint32) (*License, error) {
 	defer runtime.KeepAlive(v)
+	v.lock.RLock()
+	defer v.lock.RUnlock()
 	var handle *C.DpvLicense
 	var failure *C.char
 	if code := call(&handle, &failure); code != C.DPV_CODE_OK {
@@ -232,15 +274,46 @@ func (v *Verifier) license(call func(**C.DpvLicense, **C.char) uint32) (*License
 	return license, nil
 }
 
+func (v *Verifier) lease(
+	lease string, holder any, call func(*C.char, *C.char, **C.char) uint32,
+) (map[string]any, error) {
+	person, err := json.Marshal(holder)
+	if err != nil {
+		return nil, err
+	}
+	text, free := cString(lease)
+	defer free()
+	of, freeHolder := cString(string(person))
+	defer freeHolder()
+	return v.answer(func(answer **C.char) uint32 { return call(text, of, answer) })
+}
+
 func (v *Verifier) answer(call func(**C.char) uint32) (map[string]any, error) {
+	return members(v.text(call))
+}
+
+func (v *Verifier) text(call func(**C.char) uint32) (string, error) {
 	defer runtime.KeepAlive(v)
+	v.lock.RLock()
+	defer v.lock.RUnlock()
+	return answered(call)
+}
+
+func answered(call func(**C.char) uint32) (string, error) {
 	var text *C.char
 	if code := call(&text); code != C.DPV_CODE_OK {
-		return nil, failed(text)
+		return "", failed(text)
 	}
 	defer C.dpv_string_free(text)
+	return C.GoString(text), nil
+}
+
+func members(text string, err error) (map[string]any, error) {
+	if err != nil {
+		return nil, err
+	}
 	answer := map[string]any{}
-	return answer, json.Unmarshal([]byte(C.GoString(text)), &answer)
+	return answer, json.Unmarshal([]byte(text), &answer)
 }
 
 func failed(text *C.char) error {
@@ -252,7 +325,8 @@ func failed(text *C.char) error {
 	return failure
 }
 
+// A C string ends at its first NUL. A token with NUL must not become a shorter, genuine one.
 func cString(text string) (*C.char, func()) {
-	copied := C.CString(text)
+	copied := C.CString(strings.ReplaceAll(text, "\x00", "\uFFFD"))
 	return copied, func() { C.free(unsafe.Pointer(copied)) }
 }

@@ -231,3 +231,84 @@ func TestGoroutinesShareAVerifier(t *testing.T) {
 		t.Fatal("an expired license must be in the state expired")
 	}
 }
+
+func TestStringWithNulIsNotShortened(t *testing.T) {
+	verifier, token := genuine(t)
+	_, err := verifier.Verify(token + "\x00=")
+	var refused *Error
+	if !errors.As(err, &refused) || refused.Code != "token_malformed" {
+		t.Fatal("a token with NUL must be refused", err)
+	}
+	if _, err = verifier.Verify(token + "\xff"); !errors.As(err, &refused) || refused.Code != "token_malformed" {
+		t.Fatal("a token with wrong UTF-8 must be refused as malformed", err)
+	}
+	license, err := verifier.Verify(token)
+	if err != nil || license.HasFeature("alerts_enabled\x00") {
+		t.Fatal("a feature with NUL must not be enabled", err)
+	}
+}
+
+func TestClosedVerifierReturnsErrors(t *testing.T) {
+	verifier, token := genuine(t)
+	license, _ := verifier.Verify(token)
+	var all sync.WaitGroup
+	for n := 0; n < 8; n++ {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			for m := 0; m < 500; m++ {
+				_, err := verifier.Verify(token)
+				var closed *Error
+				if err != nil && (!errors.As(err, &closed) || closed.Code != "argument_invalid") {
+					t.Error(err)
+				}
+			}
+		}()
+	}
+	verifier.Close()
+	all.Wait()
+	verifier.Close()
+	if _, err := verifier.Verify(token); err == nil || verifier.StateOf(license) != "" || license.State() != "valid" {
+		t.Fatal("a closed verifier must check nothing", err)
+	}
+}
+
+func TestReadiness(t *testing.T) {
+	verifier, _ := genuine(t)
+	readiness, err := verifier.Readiness()
+	if err != nil || readiness["ready"] != true || readiness["http_status"] != 200.0 {
+		t.Fatal("a verifier with keys must be ready", readiness, err)
+	}
+	_, err = verifier.UsageReport(object{"api_calls": 1}, "")
+	var refused *Error
+	if !errors.As(err, &refused) || refused.Code != "report_invalid" {
+		t.Fatal("a report requires a license file", err)
+	}
+}
+
+func TestOperatorResetsAStateFile(t *testing.T) {
+	settings, _ := genuineSettings(t)
+	state := filepath.Join(t.TempDir(), "state.json")
+	var refused *Error
+	if _, err := StateRecord(state); !errors.As(err, &refused) || refused.Code != "settings_invalid" {
+		t.Fatal("a missing file must be refused", err)
+	}
+	settings["state_path"] = state
+	verifier, err := New(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	verifier.Close()
+	if _, err := ResetState(state, " "); !errors.As(err, &refused) || refused.Code != "argument_invalid" {
+		t.Fatal("a reset requires a reason", err)
+	}
+	if record, err := ResetState(state, "a test"); err != nil || len(record["former"].([]any)) != 1 {
+		t.Fatal("the former content must stay", record, err)
+	}
+	if record, err := LogRecord(state); err != nil || record["key"] != nil {
+		t.Fatal("the file must have no log", record, err)
+	}
+	if _, err := AcceptLog(state, "a test"); !errors.As(err, &refused) || refused.Code != "settings_invalid" {
+		t.Fatal("a file without a log must be refused", err)
+	}
+}

@@ -7,6 +7,8 @@ import "C"
 import (
 	"encoding/json"
 	"runtime"
+	"sync"
+	"time"
 )
 
 // Leases claims seats, and keeps them by heartbeats.
@@ -15,16 +17,37 @@ type Leases struct {
 	verifier *Verifier
 }
 
-// Lease is a held seat.
-type Lease struct{ handle *C.DpvLease }
+// Lease is a held seat. Any number of goroutines may use it.
+type Lease struct {
+	// Close waits for the calls of other goroutines, which use the handle.
+	lock   sync.RWMutex
+	handle *C.DpvLease
+}
 
 // Leases returns a client that holds seats, with the deployment's token or a license key.
 func (v *Verifier) Leases(credential string) (*Leases, error) {
+	return v.leases(credential, func(text *C.char, handle **C.DpvLeases, failure **C.char) uint32 {
+		return C.dpv_leases_new(v.handle, text, handle, failure)
+	})
+}
+
+// LeasesOfLicenseKey returns a client that holds seats with a license key, also with one from another system.
+func (v *Verifier) LeasesOfLicenseKey(licenseKey string) (*Leases, error) {
+	return v.leases(licenseKey, func(text *C.char, handle **C.DpvLeases, failure **C.char) uint32 {
+		return C.dpv_leases_of_license_key(v.handle, text, handle, failure)
+	})
+}
+
+func (v *Verifier) leases(
+	credential string, call func(*C.char, **C.DpvLeases, **C.char) uint32,
+) (*Leases, error) {
 	text, free := cString(credential)
 	defer free()
+	v.lock.RLock()
+	defer v.lock.RUnlock()
 	var handle *C.DpvLeases
 	var failure *C.char
-	if code := C.dpv_leases_new(v.handle, text, &handle, &failure); code != C.DPV_CODE_OK {
+	if code := call(text, &handle, &failure); code != C.DPV_CODE_OK {
 		return nil, failed(failure)
 	}
 	leases := &Leases{handle, v}
@@ -61,7 +84,7 @@ func (l *Leases) Acquire(pool string, holder, options map[string]any, license *L
 	if code != C.DPV_CODE_OK {
 		return nil, failed(failure)
 	}
-	return &Lease{handle}, nil
+	return &Lease{handle: handle}, nil
 }
 
 // SendHeartbeats sends the heartbeats that are due now.
@@ -78,31 +101,74 @@ func (l *Leases) TakeUsage() string {
 	return C.GoString(text)
 }
 
-// State returns held, late, borrowed, lost or released.
-func (l *Lease) State() string { return C.GoString(C.dpv_lease_state(l.handle)) }
+// State returns held, late, borrowed, lost or released; lost after Close.
+func (l *Lease) State() string {
+	l.lock.RLock()
+	defer l.lock.RUnlock()
+	return C.GoString(C.dpv_lease_state(l.handle))
+}
 
-// JSON reads the lease as the control plane last described it, with its state, end and token.
+// JSON reads the lease as the control plane last described it, with its state, end, token and refusal.
 func (l *Lease) JSON(into any) error {
+	l.lock.RLock()
+	defer l.lock.RUnlock()
 	text := C.dpv_lease_json(l.handle)
 	defer C.dpv_string_free(text)
 	return json.Unmarshal([]byte(C.GoString(text)), into)
 }
 
+// WaitUntilLost waits until the lease is lost, at most for a time. It returns whether the holder has no seat any more,
+// or the application has released or kept it.
+func (l *Lease) WaitUntilLost(limit time.Duration) bool {
+	l.lock.RLock()
+	defer l.lock.RUnlock()
+	return bool(C.dpv_lease_wait_until_lost(l.handle, C.uint64_t(atLeastZero(limit).Milliseconds())))
+}
+
+// Borrow borrows the seat, and returns the lease token.
+func (l *Lease) Borrow(limit time.Duration) (string, error) {
+	return l.text(func(answer **C.char) uint32 {
+		return C.dpv_lease_borrow(l.handle, C.uint64_t(atLeastZero(limit).Seconds()), answer)
+	})
+}
+
+// GiveBack returns a borrowed seat before its end.
+func (l *Lease) GiveBack() error {
+	_, err := l.text(func(answer **C.char) uint32 { return C.dpv_lease_give_back(l.handle, answer) })
+	return err
+}
+
 // Release releases the seat now, and waits for the response.
 func (l *Lease) Release() error {
-	var answer *C.char
-	if code := C.dpv_lease_release(l.handle, &answer); code != C.DPV_CODE_OK {
-		return failed(answer)
-	}
-	C.dpv_string_free(answer)
-	return nil
+	_, err := l.text(func(answer **C.char) uint32 { return C.dpv_lease_release(l.handle, answer) })
+	return err
 }
 
 // Keep keeps the seat after Close.
-func (l *Lease) Keep() { C.dpv_lease_keep(l.handle, nil) }
+func (l *Lease) Keep() {
+	l.lock.RLock()
+	defer l.lock.RUnlock()
+	C.dpv_lease_keep(l.handle, nil)
+}
 
-// Close ends the lease, and releases the seat unless it is kept or borrowed.
+// Close waits for running calls and ends the lease, and releases the seat unless it is kept or borrowed.
 func (l *Lease) Close() {
+	l.lock.Lock()
+	defer l.lock.Unlock()
 	C.dpv_lease_free(l.handle)
 	l.handle = nil
+}
+
+// A negative time would become a very long one.
+func atLeastZero(limit time.Duration) time.Duration {
+	if limit < 0 {
+		return 0
+	}
+	return limit
+}
+
+func (l *Lease) text(call func(**C.char) uint32) (string, error) {
+	l.lock.RLock()
+	defer l.lock.RUnlock()
+	return answered(call)
 }

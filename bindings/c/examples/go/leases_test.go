@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 )
 
 // controlPlane returns the URL of a control plane, which ends with the test.
@@ -67,12 +68,28 @@ func TestOwnTokenAndLeases(t *testing.T) {
 	if !errors.As(err, &refused) || refused.Code != "seats_exhausted" || refused.HTTPStatus != 409 {
 		t.Fatal("the third seat must be refused", err)
 	}
+	_, err = seats.Acquire("refuse-ok", object{"id": "session-2"}, nil, nil)
+	if !errors.As(err, &refused) || refused.Code != "ok" || refused.HTTPStatus != 409 {
+		t.Fatal("a refusal must not become a success", err)
+	}
+	if first.WaitUntilLost(20 * time.Millisecond) {
+		t.Fatal("the first seat must still be held")
+	}
 	body := object{}
 	if err := first.JSON(&body); err != nil || body["lease"].(object)["label"] != "first" {
 		t.Fatal("the lease must have its label", body, err)
 	}
 	if err := first.Release(); err != nil || first.State() != "released" {
 		t.Fatal("the first seat must be released", err)
+	}
+	if !first.WaitUntilLost(time.Minute) {
+		t.Fatal("a released seat must end the wait")
+	}
+	if text, err := second.Borrow(time.Hour); err != nil || text != "lease-token" || second.State() != "borrowed" {
+		t.Fatal("the second seat must be borrowed", text, err)
+	}
+	if _, err := verifier.LeasesOfLicenseKey("IMPORTED-7"); err != nil {
+		t.Fatal(err)
 	}
 	second.Keep()
 	seats.SendHeartbeats()
