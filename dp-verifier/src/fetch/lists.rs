@@ -106,6 +106,8 @@ struct Job {
     slot: Arc<Slot>,
     source: Result<Source, String>,
     due: Instant,
+    /// The number of demands that had been heard before the last request.
+    heard: u64,
     error: Option<String>,
 }
 
@@ -116,6 +118,7 @@ impl Fetcher {
             else {
                 continue;
             };
+            job.heard = self.heard;
             job.error = self.fetch(&mut job).err();
             let ttl = job.slot.document().and_then(|list| u64::try_from(list.ttl).ok());
             let ttl = ttl.unwrap_or_default().clamp(*TTL.start(), *TTL.end());
@@ -145,11 +148,17 @@ impl Fetcher {
             let now = Instant::now();
             for slot in state.work.wanted.drain(..) {
                 let source = Source::new(&slot.uri, self.tls.clone(), STATUS_LIST);
-                self.jobs.push(Job { slot, source, due: now, error: None });
+                self.jobs.push(Job { slot, source, due: now, heard: 0, error: None });
             }
             if self.heard < state.demanded {
                 self.heard = state.demanded;
                 self.jobs.iter_mut().for_each(|job| job.due = now);
+            }
+            // Every list was requested since the demand. Failing lists may be due again already, so a demand
+            // that waits until no list is due may never be met.
+            if state.met < self.heard && self.jobs.iter().all(|job| job.heard >= self.heard) {
+                state.met = self.heard;
+                shared.notify();
             }
             let next = self.jobs.iter().enumerate().min_by_key(|(_, job)| job.due);
             let next = next.map(|(index, job)| (index, job.due.saturating_duration_since(now)));
@@ -157,11 +166,6 @@ impl Fetcher {
                 && left.is_zero()
             {
                 return Some(index);
-            }
-            // Every list was requested since the demand.
-            if state.met < self.heard {
-                state.met = self.heard;
-                shared.notify();
             }
             state = shared.wait(state, next.map(|(_, left)| left));
         }

@@ -42,6 +42,8 @@ mod leases;
 mod license;
 mod license_files;
 #[cfg(feature = "fetch")]
+mod list_refresh;
+#[cfg(feature = "fetch")]
 mod list_watch;
 mod log;
 mod log_files;
