@@ -1,9 +1,11 @@
 //! Conversions: JSON, times, failures.
 
+use std::borrow::Cow;
+
 use dp_verifier_bindings::{Failure, Kind};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyType};
+use pyo3::types::{PyInt, PyString, PyType};
 use serde_json::Value;
 
 /// Returns a JSON value as a Python object.
@@ -12,13 +14,27 @@ pub(crate) fn to_python<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'
     LOADS.import(py, "json", "loads")?.call1((value.to_string(),))
 }
 
-/// Returns a Python object as the text of JSON. Paths and UUIDs become strings.
+/// Returns a Python object as the text of JSON. Paths and UUIDs become strings, and other objects are
+/// refused.
 pub(crate) fn to_text(object: &Bound<'_, PyAny>) -> PyResult<String> {
     static DUMPS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let py = object.py();
-    let options = PyDict::new(py);
-    options.set_item("default", py.get_type::<pyo3::types::PyString>())?;
-    DUMPS.import(py, "json", "dumps")?.call((object,), Some(&options))?.extract()
+    DUMPS.import(object.py(), "dp_verifier._json", "dumps")?.call1((object,))?.extract()
+}
+
+/// Returns a token or a document, which others may have sent. An unpaired surrogate is replaced, so the
+/// verifier refuses the text as malformed: it is no mistake of the application.
+pub(crate) fn sent<'a>(text: &'a Bound<'_, PyString>) -> Cow<'a, str> {
+    text.to_string_lossy()
+}
+
+/// Reads a number of things in use.
+pub(crate) fn count(used: &Bound<'_, PyInt>) -> PyResult<u64> {
+    let py = used.py();
+    used.extract().or_else(|_| match used.lt(0)? {
+        true => Err(raise(py, Failure::argument("`used` must be at least 0"))),
+        // No license includes more than that.
+        false => Ok(u64::MAX),
+    })
 }
 
 /// Returns a Python object as a JSON value.

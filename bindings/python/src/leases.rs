@@ -1,12 +1,18 @@
 //! Seats and lease tokens.
 
-use dp_verifier_bindings::{dp_verifier, guarded};
+use std::time::{Duration, Instant};
+
+use dp_verifier_bindings::{Failure, dp_verifier, guarded};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::convert::{raise, to_datetime, to_json, to_python, to_uuid};
+use crate::detached::Detached;
 use crate::license::LicenseContext;
+
+/// The time after which a wait looks for signals, such as that of Ctrl-C.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// A verified lease token.
 #[pyclass(frozen, eq, module = "dp_verifier")]
@@ -35,6 +41,18 @@ impl LeaseContext {
     #[getter]
     fn license_id<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         to_uuid(py, &self.lease.license_id().to_string())
+    }
+
+    /// The hash of the holder.
+    #[getter]
+    fn holder(&self) -> &str {
+        self.lease.holder()
+    }
+
+    /// The claims of the token.
+    #[getter]
+    fn claims<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_python(py, &json!(self.lease.claims()))
     }
 
     #[getter]
@@ -66,7 +84,7 @@ impl LeaseContext {
 /// A client that claims seats, and keeps them by heartbeats on a thread of its own.
 #[pyclass(frozen, module = "dp_verifier")]
 pub(crate) struct Leases {
-    pub(crate) leases: dp_verifier_bindings::Leases,
+    pub(crate) leases: Detached<dp_verifier_bindings::Leases>,
 }
 
 #[pymethods]
@@ -84,14 +102,16 @@ impl Leases {
         let holder = to_json(holder.as_any())?;
         let options = options.map_or(Ok(Value::Null), |options| to_json(options.as_any()))?;
         let license = license.map(|license| &license.license);
-        let acquire = || self.leases.acquire(pool, &holder, &options, license);
+        let leases: &dp_verifier_bindings::Leases = &self.leases;
+        let acquire = || leases.acquire(pool, &holder, &options, license);
         let lease = py.detach(|| guarded(acquire)).map_err(|failure| raise(py, failure))?;
-        Ok(HeldLease { lease: Some(lease) })
+        Ok(HeldLease { lease: Detached::new(lease) })
     }
 
     /// Sends the heartbeats that are due now.
     fn send_heartbeats(&self, py: Python<'_>) {
-        py.detach(|| self.leases.send_heartbeats());
+        let leases: &dp_verifier_bindings::Leases = &self.leases;
+        py.detach(|| leases.send_heartbeats());
     }
 
     /// Returns the use of each pool since the last call, for `Verifier.usage_report`.
@@ -103,29 +123,17 @@ impl Leases {
 /// A held seat. Use it in a `with` block, or call `release`.
 #[pyclass(frozen, module = "dp_verifier")]
 pub(crate) struct HeldLease {
-    /// Always present, except while it is dropped.
-    lease: Option<dp_verifier_bindings::HeldLease>,
-}
-
-/// The drop of the last handle may wait for the network, so it runs without the GIL.
-impl Drop for HeldLease {
-    fn drop(&mut self) {
-        let lease = self.lease.take();
-        Python::try_attach(|py| py.detach(|| drop(lease)));
-    }
+    lease: Detached<dp_verifier_bindings::HeldLease>,
 }
 
 impl HeldLease {
     fn run<T: Send>(
         &self,
         py: Python<'_>,
-        run: impl FnOnce(&dp_verifier_bindings::HeldLease) -> Result<T, dp_verifier_bindings::Failure>
-        + Send,
+        run: impl FnOnce(&dp_verifier_bindings::HeldLease) -> Result<T, Failure> + Send,
     ) -> PyResult<T> {
-        let gone = || dp_verifier_bindings::Failure::internal("the lease is gone");
-        let lease = self.lease.as_ref();
-        let outcome = py.detach(|| guarded(|| lease.ok_or_else(gone).and_then(run)));
-        outcome.map_err(|failure| raise(py, failure))
+        let lease: &dp_verifier_bindings::HeldLease = &self.lease;
+        py.detach(|| guarded(|| run(lease))).map_err(|failure| raise(py, failure))
     }
 }
 
@@ -134,13 +142,31 @@ impl HeldLease {
     /// `held`, `late`, `borrowed`, `lost`, or `released` after `release` or `keep`.
     #[getter]
     fn state(&self) -> &'static str {
-        self.lease.as_ref().map_or("released", dp_verifier_bindings::HeldLease::state)
+        self.lease.state()
     }
 
     /// Returns the ID, state, end, token and the lease as the control plane last described it.
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let json = self.lease.as_ref().map(dp_verifier_bindings::HeldLease::to_json);
-        to_python(py, &json.unwrap_or_default())
+        to_python(py, &self.lease.to_json())
+    }
+
+    /// Waits until the lease is lost, or the app has released or kept it. Returns whether that happened
+    /// within the time.
+    #[pyo3(signature = (timeout=None))]
+    fn wait_until_lost(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        let limit = timeout.map_or(Ok(Duration::MAX), Duration::try_from_secs_f64);
+        let invalid = |_| raise(py, Failure::argument("`timeout` must be at least 0 seconds"));
+        let (limit, begun) = (limit.map_err(invalid)?, Instant::now());
+        loop {
+            let left = limit.saturating_sub(begun.elapsed());
+            if self.run(py, |lease| Ok(lease.wait_until_lost(left.min(LOOK))))? {
+                return Ok(true);
+            }
+            if left.is_zero() {
+                return Ok(false);
+            }
+            py.check_signals()?;
+        }
     }
 
     /// Borrows the seat for some seconds. Returns the lease token.

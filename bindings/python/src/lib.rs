@@ -3,8 +3,10 @@
 //! The package's `__init__.py` has the public names, and `_native.pyi` their types.
 
 mod convert;
+mod detached;
 mod leases;
 mod license;
+mod state;
 mod verifier;
 
 use pyo3::prelude::*;
@@ -16,6 +18,8 @@ mod _native {
     use crate::leases::{HeldLease, LeaseContext, Leases};
     #[pymodule_export]
     use crate::license::{LicenseContext, Limit};
+    #[pymodule_export]
+    use crate::state::{accept_log, log_record, reset_state, state_record};
     #[pymodule_export]
     use crate::verifier::Verifier;
 }

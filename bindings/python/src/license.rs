@@ -2,11 +2,11 @@
 
 use dp_verifier_bindings::dp_verifier::{self, LicenseState};
 use dp_verifier_bindings::{Failure, license_json};
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::PyInt;
 use serde_json::json;
 
-use crate::convert::{raise, to_datetime, to_python, to_uuid};
+use crate::convert::{count, raise, to_datetime, to_python, to_uuid};
 
 /// The amount of a metric that a license includes.
 #[pyclass(frozen, eq, module = "dp_verifier")]
@@ -37,8 +37,8 @@ impl Limit {
     }
 
     /// Returns whether one more is included when `used` are in use.
-    fn allows_another(&self, used: u64) -> bool {
-        self.limit.allows_another(used)
+    fn allows_another(&self, used: &Bound<'_, PyInt>) -> PyResult<bool> {
+        Ok(self.limit.allows_another(count(used)?))
     }
 
     fn __repr__(&self) -> String {
@@ -160,8 +160,14 @@ impl LicenseContext {
     }
 
     /// Requires that the license includes one more of a metric. Raises `NotEntitled`.
-    fn require_another(&self, py: Python<'_>, metric: &str, used: u64) -> PyResult<()> {
-        self.license.require_another(metric, used).map_err(|error| raise(py, error.into()))
+    fn require_another(
+        &self,
+        py: Python<'_>,
+        metric: &str,
+        used: &Bound<'_, PyInt>,
+    ) -> PyResult<()> {
+        let required = self.license.require_another(metric, count(used)?);
+        required.map_err(|error| raise(py, error.into()))
     }
 
     /// Requires one of these states. Raises `NotEntitled`.
@@ -169,7 +175,8 @@ impl LicenseContext {
     fn require_state(&self, py: Python<'_>, states: Vec<String>) -> PyResult<()> {
         let find = |name: &String| {
             let state = LicenseState::ALL.iter().copied().find(|state| state.as_str() == name);
-            state.ok_or_else(|| PyValueError::new_err(format!("{name:?} is not a license state")))
+            let unknown = || Failure::argument(format!("{name:?} is not a license state"));
+            state.ok_or_else(|| raise(py, unknown()))
         };
         let states: Vec<_> = states.iter().map(find).collect::<PyResult<_>>()?;
         let required = self.license.require_state(&states);

@@ -148,6 +148,33 @@ def test_check_in_brings_the_own_token(control_plane, genuine, token):
     assert verifier.health()["check_in"]["code"] == "valid"
 
 
+def test_lease_ends_waits_and_names_refusals(control_plane, genuine):
+    verifier = checking_in(control_plane, genuine)
+    with pytest.raises(SettingsError, match="either `credential` or `license_key`"):
+        verifier.leases()
+    with pytest.raises(LeaseError) as refused:
+        verifier.leases(license_key="IMPORTED-7").acquire("refuse-ok", HOLDER)
+    assert (refused.value.code, refused.value.http_status) == ("ok", 409)
+    lease = verifier.leases("cpat_token").acquire("seats", HOLDER)
+    assert not lease.wait_until_lost(0.05)
+    waiting = threading.Thread(target=lease.wait_until_lost)
+    waiting.start()
+    assert lease.borrow(3_600) == "lease-token"
+    assert (lease.state, lease.to_dict()["refusal"]) == ("borrowed", None)
+    lease.release()
+    waiting.join(10)
+    assert not waiting.is_alive() and lease.wait_until_lost()
+    with pytest.raises(SettingsError, match="`timeout`"):
+        lease.wait_until_lost(-1)
+
+
+def test_readiness_has_codes_and_ages_only(control_plane, genuine):
+    readiness = checking_in(control_plane, genuine).readiness()
+    assert (readiness["ready"], readiness["reasons"], readiness["http_status"]) == (True, [], 200)
+    assert readiness["license"]["state"] == "valid"
+    assert control_plane.url not in str(readiness)
+
+
 def test_lease_is_held_and_released(control_plane, genuine):
     seats = checking_in(control_plane, genuine).leases("cpat_token")
     with seats.acquire("seats", HOLDER, label="first") as first:

@@ -1,6 +1,17 @@
 """Checks license tokens in a data plane: strict, fast, offline."""
 
-from ._native import HeldLease, LeaseContext, Leases, LicenseContext, Limit, Verifier
+from ._native import (
+    HeldLease,
+    LeaseContext,
+    Leases,
+    LicenseContext,
+    Limit,
+    Verifier,
+    accept_log,
+    log_record,
+    reset_state,
+    state_record,
+)
 from .errors import (
     FetchError,
     LeaseError,
@@ -23,4 +34,8 @@ __all__ = [
     "SettingsError",
     "Verifier",
     "VerifyError",
+    "accept_log",
+    "log_record",
+    "reset_state",
+    "state_record",
 ]

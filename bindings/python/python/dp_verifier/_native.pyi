@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from os import PathLike
 from types import TracebackType
 from typing import Any, Literal, final
 from uuid import UUID
@@ -10,7 +11,36 @@ from typing_extensions import Unpack
 
 from .types import ClaimOptions, Holder, LicenseState, Settings
 
-__all__ = ["HeldLease", "LeaseContext", "Leases", "LicenseContext", "Limit", "Verifier"]
+__all__ = [
+    "HeldLease",
+    "LeaseContext",
+    "Leases",
+    "LicenseContext",
+    "Limit",
+    "Verifier",
+    "accept_log",
+    "log_record",
+    "reset_state",
+    "state_record",
+]
+
+def state_record(path: str | PathLike[str]) -> dict[str, Any]:
+    """Returns the content of a state file, except the log."""
+
+def reset_state(path: str | PathLike[str], because: str) -> dict[str, Any]:
+    """Resets times, keys, status lists and license files in a state file, with a reason.
+
+    The log and the numbers of usage reports stay. Returns the new content.
+    """
+
+def log_record(path: str | PathLike[str]) -> dict[str, Any]:
+    """Returns the issuer's log in a state file."""
+
+def accept_log(path: str | PathLike[str], because: str) -> dict[str, Any]:
+    """Accepts the issuer's log in a state file after a contradiction, with a reason.
+
+    Returns the new record.
+    """
 
 @final
 class Limit:
@@ -101,6 +131,14 @@ class LeaseContext:
     @property
     def license_id(self) -> UUID: ...
     @property
+    def holder(self) -> str:
+        """The hash of the holder."""
+
+    @property
+    def claims(self) -> dict[str, Any]:
+        """The claims of the token. `dp_verifier.contract` has their models."""
+
+    @property
     def issued_at(self) -> datetime: ...
     @property
     def expires_at(self) -> datetime:
@@ -118,7 +156,13 @@ class HeldLease:
     @property
     def state(self) -> Literal["held", "late", "borrowed", "lost", "released"]: ...
     def to_dict(self) -> dict[str, Any]:
-        """Returns the ID, state, end, token and the lease as the control plane described it."""
+        """Returns the ID, state, end, token, refusal and the lease as the control plane described it."""
+
+    def wait_until_lost(self, timeout: float | None = None) -> bool:
+        """Waits until the lease is lost, or the app has released or kept it.
+
+        Returns whether that happened within the time, which is in seconds.
+        """
 
     def borrow(self, seconds: int) -> str:
         """Borrows the seat. Returns the lease token."""
@@ -181,6 +225,11 @@ class Verifier:
     def verify_lease(self, lease: str, license: LicenseContext, holder: Holder) -> LeaseContext:
         """Checks a lease token beside its license."""
 
+    def verify_lease_at(
+        self, lease: str, license: LicenseContext, holder: Holder, now: int
+    ) -> LeaseContext:
+        """Checks a lease token beside its license at a time, in seconds since 1970."""
+
     def state_of(self, license: LicenseContext) -> LicenseState:
         """Returns the current state of a license that was admitted earlier."""
 
@@ -210,15 +259,24 @@ class Verifier:
         """Checks in now."""
 
     def health(self) -> dict[str, Any]:
-        """Returns the health, for health checks and metrics."""
+        """Returns the details of the health, for operators and metrics."""
+
+    def readiness(self) -> dict[str, Any]:
+        """Returns whether tokens can be judged, with reasons, ages and `http_status`.
+
+        It contains codes and numbers only, so it may be public.
+        """
 
     def usage_report(
         self, counters: Mapping[str, int], leases: Mapping[str, Any] | None = None
     ) -> str:
         """Creates the next usage report of the license files' deployment."""
 
-    def leases(self, credential: str) -> Leases:
-        """Returns a client that holds seats, with the deployment's token or a license key."""
+    def leases(self, credential: str | None = None, *, license_key: str | None = None) -> Leases:
+        """Returns a client that holds seats, with the deployment's token or a license key.
+
+        A license key from another system must be the argument `license_key`.
+        """
 
     def set_fixed_time(self, now: int) -> None:
         """Sets the clock of a verifier with the setting `fixed_time`, for tests."""
