@@ -3,9 +3,11 @@ import type {
   DeploymentClaims,
   DeploymentLicenseClaims,
   Lease,
+  LeaseClaims,
   OrganizationClaims,
   PlanClaims,
   PoolUsage,
+  Problem,
   SubscriptionClaims,
 } from "./contract";
 
@@ -151,6 +153,8 @@ export interface LeaseContext {
   readonly expiresAt: Date;
   readonly borrowed: boolean;
   readonly overage: boolean;
+  /** The claims of the token. */
+  readonly claims: LeaseClaims;
 }
 
 /** A held seat. Call `release` when it is no longer needed. */
@@ -161,10 +165,17 @@ export class HeldLease {
     id?: string;
     state: string;
     code?: string | null;
+    /** The problem document with which the control plane ended the lease. */
+    refusal?: Problem | null;
     expires_at?: number | null;
     token?: string | null;
     lease?: Lease;
   };
+  /**
+   * Waits until the lease is lost, or the app has released or kept it. Returns the state within a second of that.
+   * The wait does not keep the process alive.
+   */
+  lost(): Promise<"lost" | "released">;
   /** Borrows the seat. Returns the lease token. */
   borrow(seconds: number): Promise<string>;
   /** Returns a borrowed seat before its end. */
@@ -198,7 +209,75 @@ export class Leases {
   takeUsage(): Record<string, PoolUsage>;
 }
 
-/** The health of a verifier, for health checks and metrics. Times are in seconds since 1970. */
+/** Whether a verifier can judge tokens. It has codes and numbers only, so it may be public. */
+export interface Readiness {
+  ready: boolean;
+  /** What an operator should look at, the most important first. */
+  reasons: string[];
+  /** The status for a readiness check. */
+  http_status: 200 | 503;
+  keys_age_seconds?: number;
+  status_list_age_seconds?: number;
+  check_in_age_seconds?: number;
+  /** The data plane's own license. */
+  license?: {
+    state?: LicenseState;
+    code?: string;
+    token_age_seconds?: number;
+    expires_in_seconds?: number;
+  };
+}
+
+/** The evidence of a contradiction of the log: two checkpoints that it has signed. */
+export interface LogEvidence {
+  code: string;
+  at: number;
+  seen: string;
+  shown: string;
+}
+
+/** The issuer's log in a state file. */
+export interface LogRecord {
+  key: string | null;
+  size: number | null;
+  checkpoint: string | null;
+  proofs: number;
+  anomaly: LogEvidence | null;
+  /** The earlier logs, the oldest first. */
+  former: {
+    until: number;
+    because: string;
+    key: string;
+    checkpoint: string | null;
+    anomaly: LogEvidence | null;
+  }[];
+}
+
+interface StateContent {
+  time_floor: number;
+  file: { seq: number; license_id: string; deployment_id: string } | null;
+  withdrawn_keys: { kid: string; by_file: number }[];
+  status_lists: Record<string, number>;
+}
+
+/** The content of a state file, except the log. Times are in seconds since 1970. */
+export interface StateRecord extends StateContent {
+  /** The number of the last usage report. */
+  report: number | null;
+  /** The contents before each reset, the oldest first. */
+  former: (StateContent & { until: number; because: string })[];
+}
+
+/** Returns the content of a state file, except the log. */
+export function stateRecord(path: string): Promise<StateRecord>;
+/** Resets times, keys, status lists and license files in a state file, with a reason. Returns the new content. */
+export function resetState(path: string, because: string): Promise<StateRecord>;
+/** Returns the issuer's log in a state file. */
+export function logRecord(path: string): Promise<LogRecord>;
+/** Accepts the issuer's log in a state file after a contradiction, with a reason. Returns the new record. */
+export function acceptLog(path: string, because: string): Promise<LogRecord>;
+
+/** The details of a verifier's health, for operators and metrics. Times are in seconds since 1970. */
 export interface Health {
   keys: { fetched_at: number | null; last_error: string | null; attempts: number } | null;
   status_lists: { uri: string; issued_at: number; expires_at: number; ttl: number }[];
@@ -213,7 +292,12 @@ export interface Health {
   } | null;
   log: {
     size: number | null;
+    checkpoint: string | null;
     anomaly: string | null;
+    anomaly_at: number | null;
+    /** The two contradicting checkpoints, which the log has signed. */
+    seen: string | null;
+    shown: string | null;
     checked_at: number | null;
     last_error: string | null;
   } | null;
@@ -237,6 +321,8 @@ export class Verifier {
   verifyWithProof(token: string, proof: string): LicenseContext;
   /** Checks a lease token beside its license. */
   verifyLease(lease: string, license: LicenseContext, holder: Holder): LeaseContext;
+  /** Checks a lease token beside its license at a time, in seconds since 1970. */
+  verifyLeaseAt(lease: string, license: LicenseContext, holder: Holder, now: number): LeaseContext;
   /** Returns the current state of a license that was admitted earlier. */
   stateOf(license: LicenseContext): LicenseState;
   /** Returns the license of the data plane's own token. */
@@ -249,6 +335,7 @@ export class Verifier {
   importStatusList(document: string): Record<string, unknown>;
   /** Replaces the configured keys by those of a key set. */
   replaceKeys(jwks: object | string): void;
+  readiness(): Readiness;
   health(): Health;
   /** Creates the next usage report of the license files' deployment. */
   usageReport(counters: Record<string, number>, leases?: Record<string, PoolUsage>): string;
@@ -258,8 +345,11 @@ export class Verifier {
   refresh(): Promise<void>;
   /** Checks in now. */
   checkIn(): Promise<void>;
-  /** Returns a client that holds seats, with the deployment's token or a license key. */
-  leases(credential: string): Leases;
+  /**
+   * Returns a client that holds seats, with the deployment's token or a license key. A license key from another
+   * system must be `{ licenseKey }`.
+   */
+  leases(credential: string | { licenseKey: string }): Leases;
   /** Sets the clock of a verifier with the setting `fixedTime`, for tests. */
   setFixedTime(now: number): void;
 }

@@ -1,84 +1,12 @@
 // Checks license tokens in a data plane: strict, fast, offline. `index.d.ts` has the types.
 "use strict";
 
+const { setTimeout: sleep } = require("node:timers/promises");
+const errors = require("./convert.js");
 const native = require("./dp_verifier.node");
 
-class LicenseError extends Error {
-  constructor({ code, detail, http_status, advice = null, state = null }) {
-    super(`${code}: ${detail}`);
-    this.name = new.target.name;
-    this.code = code;
-    this.detail = detail;
-    this.httpStatus = http_status;
-    this.advice = advice;
-    this.state = state;
-  }
-
-  problem() {
-    const { httpStatus: status, code, detail } = this;
-    return { type: "about:blank", title: "The license token is refused.", status, code, detail };
-  }
-}
-
-class VerifyError extends LicenseError {}
-class NotEntitled extends LicenseError {}
-class SettingsError extends LicenseError {}
-class FetchError extends LicenseError {}
-class LeaseError extends LicenseError {}
-
-const KINDS = {
-  refused: VerifyError,
-  not_entitled: NotEntitled,
-  settings: SettingsError,
-  fetch: FetchError,
-  lease: LeaseError,
-};
-
-function converted(error) {
-  let failure;
-  try {
-    failure = JSON.parse(error.message);
-  } catch {
-    // A panic is a generic failure. All other errors of napi are about the types of arguments.
-    if (error.code !== "GenericFailure") return new TypeError(error.message);
-    failure = { code: "internal_error", detail: error.message, http_status: 500 };
-  }
-  return new (KINDS[failure.kind] ?? LicenseError)(failure);
-}
-
-function run(call) {
-  try {
-    return call();
-  } catch (error) {
-    throw converted(error);
-  }
-}
-
-async function later(call) {
-  try {
-    return await call();
-  } catch (error) {
-    throw converted(error);
-  }
-}
-
-const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-
-// Settings are camelCase here and snake_case in the other languages. Both are accepted.
-function settingsOf(settings) {
-  const given = Object.entries(settings).filter(([, value]) => value != null);
-  return JSON.stringify(Object.fromEntries(given.map(([name, value]) => [snake(name), value])));
-}
-
-function holderOf({ userId, machineId, ...holder }) {
-  if (userId !== undefined) holder.user_id = userId;
-  if (machineId !== undefined) holder.machine_id = machineId;
-  return JSON.stringify(holder);
-}
-
-function optionsOf({ takeOver, ...options }) {
-  return JSON.stringify(takeOver === undefined ? options : { ...options, take_over: takeOver });
-}
+const { holderOf, later, optionsOf, run, settingsOf, textOf } = errors;
+const { FetchError, LeaseError, LicenseError, NotEntitled, SettingsError, VerifyError } = errors;
 
 const KEY = Symbol("native");
 
@@ -180,11 +108,11 @@ class LicenseContext {
   }
 
   hasFeature(name) {
-    return this.#native.hasFeature(name);
+    return run(() => this.#native.hasFeature(name));
   }
 
   limit(metric) {
-    return new Limit(this.#native.limit(metric));
+    return new Limit(run(() => this.#native.limit(metric)));
   }
 
   requireFeature(name) {
@@ -211,6 +139,9 @@ function leaseOf({ lease_id, license_id, issued_at, expires_at, ...lease }) {
 
 const license = (call) => new LicenseContext(KEY, run(call));
 
+// The time between two looks at the state of a lease, in milliseconds.
+const LOOK = 500;
+
 class HeldLease {
   #native;
 
@@ -225,6 +156,13 @@ class HeldLease {
 
   toJSON() {
     return JSON.parse(this.#native.json());
+  }
+
+  // Looks at the state, which costs microseconds, so that the wait needs no thread of its own. The wait does
+  // not keep the process alive.
+  async lost() {
+    while (["held", "late", "borrowed"].includes(this.state)) await sleep(LOOK, undefined, { ref: false });
+    return this.state;
   }
 
   borrow(seconds) {
@@ -296,6 +234,12 @@ class Verifier {
     return leaseOf(JSON.parse(run(() => this.#native.verifyLease(lease, own, holderOf(holder)))));
   }
 
+  verifyLeaseAt(lease, context, holder, now) {
+    const own = LicenseContext.native(context);
+    const call = () => this.#native.verifyLeaseAt(lease, own, holderOf(holder), now);
+    return leaseOf(JSON.parse(run(call)));
+  }
+
   stateOf(context) {
     return this.#native.stateOf(LicenseContext.native(context));
   }
@@ -317,8 +261,12 @@ class Verifier {
   }
 
   replaceKeys(jwks) {
-    const text = typeof jwks === "string" ? jwks : JSON.stringify(jwks);
+    const text = typeof jwks === "string" ? jwks : textOf("jwks", jwks);
     run(() => this.#native.replaceKeys(text));
+  }
+
+  readiness() {
+    return JSON.parse(this.#native.readiness());
   }
 
   health() {
@@ -326,7 +274,8 @@ class Verifier {
   }
 
   usageReport(counters, leases = {}) {
-    return run(() => this.#native.usageReport(JSON.stringify(counters), JSON.stringify(leases)));
+    const usage = () => [textOf("counters", counters), textOf("leases", leases)];
+    return run(() => this.#native.usageReport(...usage()));
   }
 
   async waitForStatus(token) {
@@ -342,12 +291,26 @@ class Verifier {
   }
 
   leases(credential) {
-    return new Leases(KEY, this.#native.leases(credential));
+    const ofKey = credential?.licenseKey;
+    const open = () =>
+      ofKey === undefined ? this.#native.leases(credential) : this.#native.leasesOfLicenseKey(ofKey);
+    return new Leases(KEY, run(open));
   }
 
   setFixedTime(now) {
     run(() => this.#native.setFixedTime(now));
   }
+}
+
+const stateRecord = async (path) => JSON.parse(await later(() => native.stateRecord(path)));
+const logRecord = async (path) => JSON.parse(await later(() => native.logRecord(path)));
+
+async function resetState(path, because) {
+  return JSON.parse(await later(() => native.resetState(path, because)));
+}
+
+async function acceptLog(path, because) {
+  return JSON.parse(await later(() => native.acceptLog(path, because)));
 }
 
 module.exports = {
@@ -362,4 +325,8 @@ module.exports = {
   SettingsError,
   Verifier,
   VerifyError,
+  acceptLog,
+  logRecord,
+  resetState,
+  stateRecord,
 };

@@ -2,50 +2,71 @@
 
 use std::sync::Arc;
 
-use dp_verifier_bindings::{HeldLease, Leases};
-use napi::bindgen_prelude::AsyncTask;
+use dp_verifier_bindings::{Failure, HeldLease, Leases};
+use napi::bindgen_prelude::Object;
+use napi::{Env, Result};
 use napi_derive::napi;
 
 use crate::license::NativeLicense;
-use crate::task::{Job, job};
+use crate::task::{count, drop_later, job};
 use crate::verifier::json;
 
 /// A client that claims seats.
 #[napi]
 pub struct NativeLeases {
-    pub(crate) leases: Leases,
+    /// Present until the drop.
+    leases: Option<Leases>,
+}
+
+impl NativeLeases {
+    pub(crate) fn new(leases: Leases) -> Self {
+        Self { leases: Some(leases) }
+    }
+
+    fn live(&self) -> std::result::Result<Leases, Failure> {
+        self.leases.clone().ok_or_else(|| Failure::internal("the leases are gone"))
+    }
+}
+
+/// The drop of the client waits until its last seats are released.
+impl Drop for NativeLeases {
+    fn drop(&mut self) {
+        drop_later(self.leases.take());
+    }
 }
 
 #[napi]
 impl NativeLeases {
     #[napi(catch_unwind)]
-    pub fn acquire(
+    pub fn acquire<'e>(
         &self,
+        env: &'e Env,
         pool: String,
         holder: String,
         options: String,
         license: Option<&NativeLicense>,
-    ) -> AsyncTask<Job<NativeLease>> {
-        let (leases, license) = (self.leases.clone(), license.map(|own| own.license.clone()));
-        job(move || {
+    ) -> Result<Object<'e>> {
+        let (leases, license) = (self.live(), license.map(|own| own.license.clone()));
+        job(env, move || {
             let (holder, options) = (json("holder", &holder)?, json("options", &options)?);
-            let lease = leases.acquire(&pool, &holder, &options, license.as_ref())?;
+            let lease = leases?.acquire(&pool, &holder, &options, license.as_ref())?;
             Ok(NativeLease { lease: Some(Arc::new(lease)) })
         })
     }
 
     #[napi(catch_unwind)]
-    pub fn send_heartbeats(&self) -> AsyncTask<Job<String>> {
-        let leases = self.leases.clone();
-        job(move || {
-            leases.send_heartbeats();
-            Ok(String::new())
+    pub fn send_heartbeats<'e>(&self, env: &'e Env) -> Result<Object<'e>> {
+        let leases = self.live();
+        job(env, move || {
+            leases?.send_heartbeats();
+            Ok(())
         })
     }
 
     #[napi(catch_unwind)]
-    pub fn take_usage(&self) -> String {
-        self.leases.take_usage().to_string()
+    pub fn take_usage(&self) -> Result<String> {
+        let leases = self.live().map_err(crate::task::error)?;
+        Ok(leases.take_usage().to_string())
     }
 }
 
@@ -56,14 +77,10 @@ pub struct NativeLease {
     lease: Option<Arc<HeldLease>>,
 }
 
-/// The drop of the last handle may wait for the network, so it runs on a thread of its own.
+/// The drop of the last handle may wait for the network.
 impl Drop for NativeLease {
     fn drop(&mut self) {
-        let lease = self.lease.take();
-        if lease.as_ref().is_some_and(|lease| lease.state() != "released") {
-            // Without a thread, the closure is dropped here.
-            drop(std::thread::Builder::new().spawn(move || drop(lease)));
-        }
+        drop_later(self.lease.take());
     }
 }
 
@@ -80,18 +97,19 @@ impl NativeLease {
     }
 
     #[napi(catch_unwind)]
-    pub fn borrow(&self, seconds: u32) -> AsyncTask<Job<String>> {
-        self.run(move |lease| lease.borrow(seconds.into()))
+    pub fn borrow<'e>(&self, env: &'e Env, seconds: f64) -> Result<Object<'e>> {
+        let seconds = count("seconds", seconds)?;
+        self.run(env, move |lease| lease.borrow(seconds))
     }
 
     #[napi(catch_unwind)]
-    pub fn give_back(&self) -> AsyncTask<Job<String>> {
-        self.run(|lease| lease.give_back().map(|()| String::new()))
+    pub fn give_back<'e>(&self, env: &'e Env) -> Result<Object<'e>> {
+        self.run(env, HeldLease::give_back)
     }
 
     #[napi(catch_unwind)]
-    pub fn release(&self) -> AsyncTask<Job<String>> {
-        self.run(|lease| lease.release().map(|()| String::new()))
+    pub fn release<'e>(&self, env: &'e Env) -> Result<Object<'e>> {
+        self.run(env, HeldLease::release)
     }
 
     #[napi(catch_unwind)]
@@ -103,12 +121,13 @@ impl NativeLease {
 }
 
 impl NativeLease {
-    fn run(
+    fn run<'e, T: napi::bindgen_prelude::ToNapiValue + Send + 'static>(
         &self,
-        run: impl FnOnce(&HeldLease) -> Result<String, dp_verifier_bindings::Failure> + Send + 'static,
-    ) -> AsyncTask<Job<String>> {
+        env: &'e Env,
+        run: impl FnOnce(&HeldLease) -> std::result::Result<T, Failure> + Send + 'static,
+    ) -> Result<Object<'e>> {
         let lease = self.lease.clone();
-        let gone = || dp_verifier_bindings::Failure::internal("the lease is gone");
-        job(move || lease.as_deref().ok_or_else(gone).and_then(run))
+        let gone = || Failure::internal("the lease is gone");
+        job(env, move || lease.as_deref().ok_or_else(gone).and_then(run))
     }
 }

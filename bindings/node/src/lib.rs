@@ -5,5 +5,6 @@
 
 mod leases;
 mod license;
+pub mod state;
 mod task;
 mod verifier;

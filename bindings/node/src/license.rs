@@ -6,7 +6,7 @@ use napi::Result;
 use napi_derive::napi;
 use serde_json::json;
 
-use crate::task::error;
+use crate::task::{count, error};
 
 /// The amount of a metric that a license includes.
 #[napi]
@@ -36,8 +36,8 @@ impl NativeLimit {
     }
 
     #[napi(catch_unwind)]
-    pub fn allows_another(&self, used: i64) -> Result<bool> {
-        Ok(self.limit.allows_another(count(used)?))
+    pub fn allows_another(&self, used: f64) -> Result<bool> {
+        Ok(self.limit.allows_another(count("used", used)?))
     }
 }
 
@@ -70,8 +70,8 @@ impl NativeLicense {
     }
 
     #[napi(catch_unwind)]
-    pub fn require_another(&self, metric: String, used: i64) -> Result<()> {
-        let required = self.license.require_another(&metric, count(used)?);
+    pub fn require_another(&self, metric: String, used: f64) -> Result<()> {
+        let required = self.license.require_another(&metric, count("used", used)?);
         required.map_err(|refused| error(refused.into()))
     }
 
@@ -97,9 +97,4 @@ impl NativeLicense {
     pub fn claims(&self) -> String {
         json!(self.license.claims()).to_string()
     }
-}
-
-/// Reads a number of things in use.
-fn count(used: i64) -> Result<u64> {
-    u64::try_from(used).map_err(|_| error(Failure::argument("`used` must be at least 0")))
 }

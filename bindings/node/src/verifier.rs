@@ -1,14 +1,14 @@
 //! The verifier.
 
 use dp_verifier_bindings::{Failure, Verifier, lease_json};
-use napi::Result;
-use napi::bindgen_prelude::AsyncTask;
+use napi::bindgen_prelude::Object;
+use napi::{Env, Result};
 use napi_derive::napi;
 use serde_json::Value;
 
 use crate::leases::NativeLeases;
 use crate::license::NativeLicense;
-use crate::task::{Job, error, job};
+use crate::task::{error, job, whole};
 
 /// A verifier.
 #[napi]
@@ -27,8 +27,8 @@ impl NativeVerifier {
 
     /// Creates a verifier without blocking.
     #[napi(catch_unwind)]
-    pub fn create(settings: String) -> AsyncTask<Job<NativeVerifier>> {
-        job(move || Ok(Self { verifier: Verifier::from_json(&settings)? }))
+    pub fn create(env: &Env, settings: String) -> Result<Object<'_>> {
+        job(env, move || Ok(Self { verifier: Verifier::from_json(&settings)? }))
     }
 
     #[napi(catch_unwind)]
@@ -37,8 +37,8 @@ impl NativeVerifier {
     }
 
     #[napi(catch_unwind)]
-    pub fn verify_at(&self, token: String, now: i64) -> Result<NativeLicense> {
-        license(self.verifier.verify_at(&token, now))
+    pub fn verify_at(&self, token: String, now: f64) -> Result<NativeLicense> {
+        license(self.verifier.verify_at(&token, whole("now", now)?))
     }
 
     #[napi(catch_unwind)]
@@ -55,6 +55,19 @@ impl NativeVerifier {
     ) -> Result<String> {
         let holder = json("holder", &holder).map_err(error)?;
         let lease = self.verifier.verify_lease(&lease, &license.license, &holder);
+        Ok(lease_json(&lease.map_err(error)?).to_string())
+    }
+
+    #[napi(catch_unwind)]
+    pub fn verify_lease_at(
+        &self,
+        lease: String,
+        license: &NativeLicense,
+        holder: String,
+        now: f64,
+    ) -> Result<String> {
+        let (holder, now) = (json("holder", &holder).map_err(error)?, whole("now", now)?);
+        let lease = self.verifier.verify_lease_at(&lease, &license.license, &holder, now);
         Ok(lease_json(&lease.map_err(error)?).to_string())
     }
 
@@ -90,6 +103,11 @@ impl NativeVerifier {
     }
 
     #[napi(catch_unwind)]
+    pub fn readiness(&self) -> String {
+        self.verifier.readiness().to_string()
+    }
+
+    #[napi(catch_unwind)]
     pub fn health(&self) -> String {
         self.verifier.health().to_string()
     }
@@ -104,34 +122,39 @@ impl NativeVerifier {
     }
 
     #[napi(catch_unwind)]
-    pub fn wait_for_status(&self, token: String) -> AsyncTask<Job<String>> {
+    pub fn wait_for_status<'e>(&self, env: &'e Env, token: String) -> Result<Object<'e>> {
         let verifier = self.verifier.clone();
-        job(move || {
+        job(env, move || {
             verifier.wait_for_status(&token);
-            Ok(String::new())
+            Ok(())
         })
     }
 
     #[napi(catch_unwind)]
-    pub fn refresh(&self) -> AsyncTask<Job<String>> {
+    pub fn refresh<'e>(&self, env: &'e Env) -> Result<Object<'e>> {
         let verifier = self.verifier.clone();
-        job(move || verifier.refresh().map(|()| String::new()))
+        job(env, move || verifier.refresh())
     }
 
     #[napi(catch_unwind)]
-    pub fn check_in(&self) -> AsyncTask<Job<String>> {
+    pub fn check_in<'e>(&self, env: &'e Env) -> Result<Object<'e>> {
         let verifier = self.verifier.clone();
-        job(move || verifier.check_in().map(|()| String::new()))
+        job(env, move || verifier.check_in())
     }
 
     #[napi(catch_unwind)]
     pub fn leases(&self, credential: String) -> NativeLeases {
-        NativeLeases { leases: self.verifier.leases(&credential) }
+        NativeLeases::new(self.verifier.leases(&credential))
     }
 
     #[napi(catch_unwind)]
-    pub fn set_fixed_time(&self, now: i64) -> Result<()> {
-        self.verifier.set_fixed_time(now).map_err(error)
+    pub fn leases_of_license_key(&self, license_key: String) -> NativeLeases {
+        NativeLeases::new(self.verifier.leases_of_license_key(&license_key))
+    }
+
+    #[napi(catch_unwind)]
+    pub fn set_fixed_time(&self, now: f64) -> Result<()> {
+        self.verifier.set_fixed_time(whole("now", now)?).map_err(error)
     }
 }
 

@@ -5,7 +5,7 @@ const assert = require("node:assert/strict");
 const { test } = require("node:test");
 const { FetchError, LeaseError, LicenseContext, NotEntitled } = require("..");
 const { SettingsError, Verifier, VerifyError } = require("..");
-const { controlPlane, genuine, token, verifier } = require("./support.js");
+const { controlPlane, genuine, settingsAt, token, verifier } = require("./support.js");
 
 test("license has typed properties", () => {
   const own = verifier();
@@ -87,6 +87,24 @@ test("keys come from a URL, and a check-in brings a token", async (t) => {
   const unreachable = await Verifier.create({ ...settings, jwksUrl: "http://127.0.0.1:1/" });
   await assert.rejects(unreachable.refresh(), FetchError);
   await assert.rejects(Verifier.create({ ...settings, jwks, leeway: 301 }), SettingsError);
+});
+
+test("lease ends waits and names refusals", async (t) => {
+  const own = await Verifier.create(settingsAt(await controlPlane(t)));
+  const refusal = (error) => error instanceof LeaseError && error.code === "ok" && error.httpStatus === 409;
+  const imported = own.leases({ licenseKey: "IMPORTED-7" });
+  await assert.rejects(imported.acquire("refuse-ok", { id: "a" }), refusal);
+  const lease = await own.leases("cpat_token").acquire("seats", { id: "a" });
+  assert.equal(await lease.borrow(3600), "lease-token");
+  assert.deepEqual([lease.state, lease.toJSON().refusal], ["borrowed", null]);
+  // The wait alone does not keep the process alive.
+  const alive = setInterval(() => {}, 1_000);
+  const lost = lease.lost();
+  await lease.release();
+  assert.equal(await lost, "released");
+  clearInterval(alive);
+  const readiness = own.readiness();
+  assert.deepEqual([readiness.ready, readiness.http_status, readiness.license.state], [true, 200, "valid"]);
 });
 
 test("lease is held and released", async (t) => {

@@ -38,16 +38,42 @@ function temporaryFolder() {
   return folder;
 }
 
-// Returns the URL of a control plane, which ends with the test.
-async function controlPlane(t) {
+// Returns a control plane, which ends with the test: its URL, and a function that makes later answers late.
+async function lateControlPlane(t) {
   const server = spawn("python3", [path.join(root, "bindings/tests/control_plane.py")], {
     stdio: ["pipe", "pipe", "inherit"],
   });
   t.after(() => server.stdin.end());
-  const [url] = await once(createInterface(server.stdout), "line");
+  const lines = createInterface(server.stdout);
+  const [url] = await once(lines, "line");
   // A failed test must not wait for the server, which ends with this process at the latest.
   for (const handle of [server, server.stdin, server.stdout]) handle.unref();
-  return url;
+  const answerLate = async (seconds) => {
+    server.stdout.ref();
+    server.stdin.write(`${seconds}\n`);
+    await once(lines, "line");
+    server.stdout.unref();
+  };
+  return { answerLate, url };
 }
 
-module.exports = { controlPlane, genuine, suite, temporaryFolder, token, verifier };
+const controlPlane = async (t) => (await lateControlPlane(t)).url;
+
+// Returns the settings of a verifier with keys and check-ins from a control plane.
+function settingsAt(url) {
+  const { jwks, ...settings } = genuine.settings;
+  const deployment = `${url}/api/v1/deployments/018f2a00-0000-7000-8000-000000000003`;
+  const checkIn = { url: `${deployment}/check-in`, credential: "cpat_token" };
+  return { ...settings, fixedTime: genuine.now, jwksUrl: `${url}/jwks.json`, checkIn };
+}
+
+module.exports = {
+  controlPlane,
+  genuine,
+  lateControlPlane,
+  settingsAt,
+  suite,
+  temporaryFolder,
+  token,
+  verifier,
+};

@@ -1,7 +1,7 @@
 // Code that must compile: `npm run types`.
 import express from "express";
 import fastify from "fastify";
-import { type LicenseContext, Verifier, VerifyError } from "dp-verifier";
+import { type LicenseContext, Verifier, VerifyError, stateRecord } from "dp-verifier";
 import type { DeploymentLicenseClaims } from "dp-verifier/contract";
 import { requireFeature, requireLicense } from "dp-verifier/express";
 import { licensePlugin } from "dp-verifier/fastify";
@@ -39,5 +39,8 @@ server.get("/", async (request) => request.license.seatCap);
 
 const seat = await verifier.leases("cpat_…").acquire("render", { machineId: true }, { ttl: 60 });
 await seat.release();
+const reasons: string[] = verifier.readiness().reasons;
+const former: string | undefined = (await stateRecord("state.json")).former[0]?.because;
+console.log(reasons, former, (await seat.lost()) === "released", verifier.leases({ licenseKey: "K" }));
 // @ts-expect-error A setting that does not exist.
 new Verifier({ issuer: "x", audience: "y", isuer: "z" });
