@@ -103,6 +103,15 @@ fn null_is_an_invalid_argument_everywhere() {
 }
 
 #[test]
+fn handles_may_be_shared_by_threads() {
+    fn is_shared<T: Send + Sync>() {}
+    is_shared::<DpvVerifier>();
+    is_shared::<DpvLicense>();
+    is_shared::<DpvLeases>();
+    is_shared::<DpvLease>();
+}
+
+#[test]
 fn failure_without_a_place_for_the_error_returns_its_code() {
     // SAFETY: NULL is allowed for every argument.
     let code = unsafe { dpv_verifier_new(c"{".as_ptr(), null_mut(), null_mut()) };

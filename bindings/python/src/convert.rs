@@ -27,11 +27,13 @@ pub(crate) fn sent<'a>(text: &'a Bound<'_, PyString>) -> Cow<'a, str> {
     text.to_string_lossy()
 }
 
-/// Reads a number of things in use.
-pub(crate) fn count(used: &Bound<'_, PyInt>) -> PyResult<u64> {
-    let py = used.py();
-    used.extract().or_else(|_| match used.lt(0)? {
-        true => Err(raise(py, Failure::argument("`used` must be at least 0"))),
+/// Reads a number of things or seconds.
+pub(crate) fn count(name: &str, number: &Bound<'_, PyInt>) -> PyResult<u64> {
+    number.extract().or_else(|_| match number.lt(0)? {
+        true => {
+            let detail = format!("`{name}` must be at least 0");
+            Err(raise(number.py(), Failure::argument(detail)))
+        }
         // No license includes more than that.
         false => Ok(u64::MAX),
     })

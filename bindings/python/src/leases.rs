@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use dp_verifier_bindings::{Failure, dp_verifier, guarded};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyInt};
 use serde_json::{Value, json};
 
-use crate::convert::{raise, to_datetime, to_json, to_python, to_uuid};
+use crate::convert::{count, raise, to_datetime, to_json, to_python, to_uuid};
 use crate::detached::Detached;
 use crate::license::LicenseContext;
 
@@ -170,7 +170,8 @@ impl HeldLease {
     }
 
     /// Borrows the seat for some seconds. Returns the lease token.
-    fn borrow(&self, py: Python<'_>, seconds: u64) -> PyResult<String> {
+    fn borrow(&self, py: Python<'_>, seconds: &Bound<'_, PyInt>) -> PyResult<String> {
+        let seconds = count("seconds", seconds)?;
         self.run(py, |lease| lease.borrow(seconds))
     }
 

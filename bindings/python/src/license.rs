@@ -38,7 +38,7 @@ impl Limit {
 
     /// Returns whether one more is included when `used` are in use.
     fn allows_another(&self, used: &Bound<'_, PyInt>) -> PyResult<bool> {
-        Ok(self.limit.allows_another(count(used)?))
+        Ok(self.limit.allows_another(count("used", used)?))
     }
 
     fn __repr__(&self) -> String {
@@ -166,7 +166,7 @@ impl LicenseContext {
         metric: &str,
         used: &Bound<'_, PyInt>,
     ) -> PyResult<()> {
-        let required = self.license.require_another(metric, count(used)?);
+        let required = self.license.require_another(metric, count("used", used)?);
         required.map_err(|error| raise(py, error.into()))
     }
 

@@ -159,6 +159,8 @@ def test_lease_ends_waits_and_names_refusals(control_plane, genuine):
     assert not lease.wait_until_lost(0.05)
     waiting = threading.Thread(target=lease.wait_until_lost)
     waiting.start()
+    with pytest.raises(SettingsError, match="`seconds` must be at least 0"):
+        lease.borrow(-1)
     assert lease.borrow(3_600) == "lease-token"
     assert (lease.state, lease.to_dict()["refusal"]) == ("borrowed", None)
     lease.release()
