@@ -7,7 +7,6 @@
 //! `sqlx::Any`, which has no such types; a trait with two implementations, which doubles every
 //! statement; an ORM, because SQL is shorter.
 
-mod conn;
 mod direct;
 mod drivers;
 pub(super) mod failures;
@@ -15,6 +14,7 @@ mod found;
 mod hosts;
 pub mod installation;
 mod migrations;
+mod pools;
 mod postgres;
 pub mod query;
 mod queue;
@@ -33,19 +33,24 @@ pub(super) mod writer;
 
 use std::path::{Path, PathBuf};
 
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection, PgConnection, Postgres, SqliteConnection, Transaction};
+use tokio::sync::OwnedMutexGuard;
 
-pub use self::conn::Conn;
-use self::direct::Readers;
+use self::direct::{Reader, Readers};
+pub(super) use self::failures::InDoubt;
 pub use self::failures::constraint_of;
+use self::found::Found;
 pub use self::hosts::split_hosts;
-use self::postgres::PATIENCE;
+pub use self::pools::PoolState;
 pub(super) use self::postgres::begin_snapshot;
 pub(crate) use self::postgres::connect_postgres;
+use self::postgres::{PATIENCE, Reading};
 pub use self::postgres::{PgDatabase, Statements, postgres_hosts};
 pub use self::queue::{Growth, Share};
-use self::writer::Writer;
+use self::recent::SeenRecent;
+use self::writer::{Turn, Writer};
 
 /// The part of a log filter that suppresses the driver's lines with whole statements, and
 /// PostgreSQL's notices about existing objects.
@@ -289,23 +294,102 @@ impl Db {
     }
 }
 
-/// The connections of a pool.
-pub struct PoolState {
-    pub name: &'static str,
-    pub most: u32,
-    pub idle: u32,
-    pub used: u32,
+/// A connection, or the transaction that runs on it.
+pub enum Conn {
+    /// Not connected yet, with what recent reads found.
+    Idle(Db, Option<SeenRecent>),
+    Sqlite(Reader),
+    /// A transaction that reads.
+    SqliteRead(Reader),
+    SqliteTx(Turn),
+    /// A connection with its own session.
+    Postgres(PoolConnection<Postgres>),
+    /// A transaction that reads. Behind a pooler, only a transaction keeps its session.
+    PostgresRead(Transaction<'static, Postgres>, Statements),
+    PostgresTx(Transaction<'static, Postgres>, Statements),
+    /// A transaction of a single statement, which commits when it ends.
+    PostgresSingle {
+        conn: PoolConnection<Postgres>,
+        is_used: bool,
+    },
+    SqliteAlone(SqliteConnection),
+    PostgresAlone(PgConnection),
+    /// The turn at a connection that several reads share.
+    Shared(OwnedMutexGuard<(Conn, Found)>),
 }
 
-impl PoolState {
-    fn of_readers(read: &Readers) -> Self {
-        Self { name: "read", most: read.most(), idle: read.unused(), used: read.used() }
+impl Conn {
+    /// Whether it has no connection yet.
+    pub fn is_idle(&self) -> bool {
+        matches!(self, Self::Idle(..))
     }
 
-    fn of<D: sqlx::Database>(name: &'static str, pool: &sqlx::Pool<D>) -> Self {
-        let (open, idle) = (pool.size(), u32::try_from(pool.num_idle()).unwrap_or(u32::MAX));
-        let most = pool.options().get_max_connections();
-        // Both numbers are read one after the other.
-        Self { name, most, idle, used: open.saturating_sub(idle) }
+    /// Whether this is a write transaction.
+    pub fn writes(&self) -> bool {
+        matches!(self, Self::SqliteTx(_) | Self::PostgresTx(..) | Self::PostgresSingle { .. })
+    }
+
+    /// Whether other reads share the connection: it may read an earlier state of the database.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Shared(_))
+    }
+
+    /// Commits. A commit that has begun completes even when this future is dropped.
+    pub async fn commit(self) -> sqlx::Result<()> {
+        match self {
+            Self::SqliteTx(tx) => tx.commit().await,
+            Self::PostgresTx(tx, _) => {
+                let committed = tokio::spawn(async move { tx.commit().await }).await;
+                let lost = |why| sqlx::Error::Io(std::io::Error::other(InDoubt(why)));
+                committed.map_err(|error| lost(error.into()))?.map_err(|error| match error {
+                    sqlx::Error::Io(why) => lost(why),
+                    refused => refused,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether write transactions run one after the other.
+    pub fn writes_alone(&self) -> bool {
+        self.is_sqlite()
+    }
+
+    pub(super) fn is_sqlite(&self) -> bool {
+        match self {
+            Self::Idle(db, _) => matches!(db, Db::Sqlite { .. }),
+            Self::Shared(shared) => shared.0.is_sqlite(),
+            Self::Sqlite(_) | Self::SqliteRead(_) | Self::SqliteTx(_) | Self::SqliteAlone(_) => {
+                true
+            }
+            Self::Postgres(_)
+            | Self::PostgresRead(..)
+            | Self::PostgresTx(..)
+            | Self::PostgresSingle { .. }
+            | Self::PostgresAlone(_) => false,
+        }
+    }
+
+    /// Returns the connection itself, behind the turn at a shared one.
+    pub(super) fn own(&mut self) -> &mut Self {
+        match self {
+            Self::Shared(shared) => shared.0.own(),
+            own => own,
+        }
+    }
+
+    /// Connects for the next statement.
+    pub(super) async fn connect(&mut self) -> sqlx::Result<()> {
+        match self {
+            Self::Idle(Db::Sqlite { read, .. }, _) => *self = Self::Sqlite(read.acquire().await?),
+            Self::Idle(Db::Postgres(database), _) => {
+                *self = match database.read().await? {
+                    Reading::Session(conn) => Self::Postgres(conn),
+                    Reading::Transaction(tx) => Self::PostgresRead(tx, Statements::Unnamed),
+                };
+            }
+            _ => {}
+        }
+        Ok(())
     }
 }

@@ -39,7 +39,7 @@ struct ReadText;
 
 impl Visit for ReadText {
     fn record_str(&mut self, _: &Field, text: &str) {
-        TEXTS.with_borrow_mut(|texts| texts.iter_mut().for_each(|t| drop(t.insert(text.into()))));
+        TEXTS.with_borrow_mut(|texts| texts.as_mut().map(|texts| texts.insert(text.to_owned())));
     }
     fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
 }
