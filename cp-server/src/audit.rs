@@ -17,6 +17,7 @@ mod finding;
 pub mod high_water;
 pub mod integrator;
 pub mod key;
+pub mod newest;
 pub mod proofs;
 pub mod published;
 mod ranges;

@@ -303,6 +303,7 @@ compose! {
     audit;
     audit::erase;
     audit::published;
+    audit::newest;
     events;
     webhooks;
     webhooks::deliveries;

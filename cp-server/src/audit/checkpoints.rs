@@ -4,6 +4,8 @@
 //! change. Before the key signs, the server checks that the tree still begins with the tree that it
 //! signed before. A history that was rewritten in the database gets no signature.
 
+use chrono::{DateTime, Utc};
+
 use super::high_water;
 use super::key::{LogKey, SignedCheckpoint};
 use super::stored_hashes::root_at;
@@ -72,17 +74,22 @@ pub async fn in_transaction(app: &App, tx: &mut Conn) -> Result<SignedCheckpoint
             return Ok(last);
         }
     }
-    sign(&key, tx, &tree).await
+    sign(&key, tx, &tree, app.clock.now()).await
 }
 
-async fn sign(key: &LogKey, tx: &mut Conn, tree: &Tree) -> Result<SignedCheckpoint> {
+async fn sign(
+    key: &LogKey,
+    tx: &mut Conn,
+    tree: &Tree,
+    now: DateTime<Utc>,
+) -> Result<SignedCheckpoint> {
     let stored = root_at(tx, tree.size).await?;
     if stored != tree.root() {
         let cause = "log_tree.peaks and log_hashes hold different trees; see `audit verify`";
         return Err(Error::internal(anyhow::anyhow!(cause)));
     }
     let signed = key.sign(tree.size, stored).map_err(Error::internal)?;
-    store::keep_checkpoint(tx, signed.size, &signed.note).await?;
+    store::keep_checkpoint(tx, signed.size, &signed.note, now).await?;
     Ok(signed)
 }
 

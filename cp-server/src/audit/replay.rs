@@ -30,8 +30,7 @@ pub(super) async fn read(
     batches: Sender<Verified<Batch>>,
 ) -> Conn {
     while from < to {
-        let end = to.min(from + BATCH);
-        let batch = Batch::read(&mut tx, from, end).await;
+        let batch = Batch::next(&mut tx, from, to).await;
         let next = batch.as_ref().map_or(to, Batch::end);
         if batches.send(batch).await.is_err() {
             break;
@@ -51,6 +50,11 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    /// Reads the batch that begins at a position, of a log of `size` events.
+    pub(super) async fn next(tx: &mut Conn, from: u64, size: u64) -> Verified<Self> {
+        Self::read(tx, from, size.min(from + BATCH)).await
+    }
+
     async fn read(tx: &mut Conn, from: u64, to: u64) -> Verified<Self> {
         let events = read_events(tx, from, to).await?;
         let to = from + events.len() as u64;

@@ -77,7 +77,11 @@ pub async fn verify(
     let start = match since {
         Some(since) if !full => {
             check_rollback(since, tree.size, KEPT)?;
-            tree_at(&mut tx, since).await?
+            let other = "the log does not begin with the events of the checkpoint that was kept";
+            if root_at(&mut tx, since.size).await? != since.root {
+                return found(None, None, other);
+            }
+            tree_at(&mut tx, since.size).await?
         }
         _ => Tree::empty(),
     };
@@ -125,7 +129,7 @@ pub async fn verify(
 }
 
 /// Returns the checkpoint in the database, if the log's key signed it.
-async fn last_signed(tx: &mut Conn, key: &LogKey) -> Verified<Option<SignedCheckpoint>> {
+pub(super) async fn last_signed(tx: &mut Conn, key: &LogKey) -> Verified<Option<SignedCheckpoint>> {
     let Some((size, note)) = store::checkpoint(tx).await? else { return Ok(None) };
     match key.read(&note) {
         Ok(signed) if signed.size == size => Ok(Some(signed)),
@@ -134,7 +138,7 @@ async fn last_signed(tx: &mut Conn, key: &LogKey) -> Verified<Option<SignedCheck
     }
 }
 
-fn check_rollback(signed: &SignedCheckpoint, size: u64, name: &str) -> Verified<()> {
+pub(super) fn check_rollback(signed: &SignedCheckpoint, size: u64, name: &str) -> Verified<()> {
     if signed.size <= size {
         return Ok(());
     }
@@ -146,16 +150,12 @@ fn check_rollback(signed: &SignedCheckpoint, size: u64, name: &str) -> Verified<
     found(None, None, what)
 }
 
-/// Returns the tree of a checkpoint, computed from the stored hashes.
-async fn tree_at(tx: &mut Conn, signed: &SignedCheckpoint) -> Verified<Tree> {
-    let other = "the log does not begin with the events of the checkpoint that was kept";
-    if root_at(tx, signed.size).await? != signed.root {
-        return found(None, None, other);
-    }
-    let indexes = tlog_tiles::sub_tree_index(0, signed.size, Vec::new());
+/// Returns the tree of the first `size` leaves, computed from the stored hashes.
+pub(super) async fn tree_at(tx: &mut Conn, size: u64) -> Verified<Tree> {
+    let indexes = tlog_tiles::sub_tree_index(0, size, Vec::new());
     let hashes = store::hashes(tx, &indexes).await?;
     let peaks: Vec<u8> = indexes.iter().flat_map(|idx| hashes[idx].0).collect();
-    let size = i64::try_from(signed.size).map_err(|error| Stopped::Failed(error.into()))?;
+    let size = i64::try_from(size).map_err(|error| Stopped::Failed(error.into()))?;
     Tree::read(size, &peaks).map_err(Stopped::Failed)
 }
 

@@ -4,6 +4,7 @@ mod abridged;
 mod erase;
 mod integrator;
 mod keys;
+mod newest;
 mod proofs;
 mod verify;
 

@@ -340,12 +340,24 @@ pub async fn checkpoint(tx: &mut Conn) -> Result<Option<(u64, String)>> {
     Ok(row.map(|(size, note)| (u64::try_from(size).unwrap_or(0), note)))
 }
 
+/// Returns when the last checkpoint was signed, if that is known.
+pub async fn checkpoint_signed_at(tx: &mut Conn) -> Result<Option<DateTime<Utc>>> {
+    let sql = "SELECT signed_at FROM log_checkpoints WHERE id = 1";
+    Ok(tx.q(sql).value::<Option<DateTime<Utc>>>().await?.flatten())
+}
+
 /// Stores a checkpoint, unless another replica has signed a larger one.
-pub async fn keep_checkpoint(tx: &mut Conn, size: u64, note: &str) -> Result<()> {
-    let sql = "INSERT INTO log_checkpoints (id, size, note) VALUES (1, $1, $2)
-               ON CONFLICT (id) DO UPDATE SET size = excluded.size, note = excluded.note
+pub async fn keep_checkpoint(
+    tx: &mut Conn,
+    size: u64,
+    note: &str,
+    signed_at: DateTime<Utc>,
+) -> Result<()> {
+    let sql = "INSERT INTO log_checkpoints (id, size, note, signed_at) VALUES (1, $1, $2, $3)
+               ON CONFLICT (id) DO UPDATE
+               SET size = excluded.size, note = excluded.note, signed_at = excluded.signed_at
                WHERE log_checkpoints.size < excluded.size";
     let size = i64::try_from(size).map_err(Error::internal)?;
-    tx.q(sql).bind(size).bind(note).exec().await?;
+    tx.q(sql).bind(size).bind(note).bind(signed_at).exec().await?;
     Ok(())
 }

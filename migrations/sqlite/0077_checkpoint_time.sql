@@ -1,0 +1,2 @@
+-- When the last checkpoint was signed.
+ALTER TABLE log_checkpoints ADD COLUMN signed_at TEXT;
