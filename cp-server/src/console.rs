@@ -26,6 +26,7 @@ mod resources;
 mod rows;
 mod scene;
 mod schema;
+mod scopes;
 mod selection;
 mod sign_in;
 mod templates;

@@ -16,6 +16,7 @@ const WORDS: usize = 300;
 pub(super) fn table(before: &Value, after: &Value, most: usize) -> Markup {
     let empty = Map::new();
     let (was, is) = (before.as_object().unwrap_or(&empty), after.as_object().unwrap_or(&empty));
+    let (was, is) = (spread(was), spread(is));
     let names: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
     let is_own = |name: &&String| name.as_str() != "$whole" && was.get(*name) != is.get(*name);
     let changed: Vec<&String> = names.into_iter().filter(is_own).collect();
@@ -37,6 +38,22 @@ pub(super) fn table(before: &Value, after: &Value, most: usize) -> Markup {
         @if changed.len() > most { p.small { "and " (words::count(changed.len() - most, "field")) " more" } }
         @if same > 0 { p."small quiet" { (words::count(same, "field")) " did not change" } }
     }
+}
+
+/// Returns the members, and in place of each object its own members: a change of one feature is one row.
+fn spread(members: &Map<String, Value>) -> Map<String, Value> {
+    let mut all = Map::new();
+    for (name, value) in members {
+        match value.as_object().filter(|inner| !inner.is_empty()) {
+            Some(inner) => {
+                all.extend(
+                    inner.iter().map(|(own, value)| (format!("{name}.{own}"), value.clone())),
+                );
+            }
+            None => drop(all.insert(name.clone(), value.clone())),
+        }
+    }
+    all
 }
 
 fn row(name: &str, was: Option<&Value>, is: Option<&Value>) -> Markup {

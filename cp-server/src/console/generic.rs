@@ -2,6 +2,7 @@
 
 pub(in crate::console) mod detail;
 pub(super) mod edit;
+mod effects;
 mod fields;
 pub(super) mod history;
 pub(super) mod list;

@@ -11,7 +11,9 @@ mod invitation;
 mod keys;
 #[cfg(debug_assertions)]
 mod kit;
+mod license_lists;
 mod licenses;
+mod log;
 mod me;
 mod organizations;
 mod overview;
@@ -35,8 +37,10 @@ pub(super) fn all(pages: &mut Pages) {
     organizations::pages(pages);
     customers::pages(pages);
     licenses::pages(pages);
+    license_lists::pages(pages);
     keys::pages(pages);
     audit::pages(pages);
+    log::pages(pages);
     inspect::pages(pages);
     setup::pages(pages);
     suspension::pages(pages);

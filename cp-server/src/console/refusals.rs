@@ -42,7 +42,7 @@ impl View {
         let body = html! {
             div.head { div { h1 { (title) } } }
             div.stack { div."note bad" { (icon("warn")) div {
-                strong { (words::visible(&text)) }
+                strong { (words::visible(&text.replace('`', ""))) }
                 (self.facts(&problem))
             } } }
             p { a.in-text href=(self.url("")) { "To the start" } }
@@ -90,7 +90,7 @@ impl View {
             problem.code == ProblemCode::Unavailable && problem.detail.contains("may or may not");
         let title = match (is_doubtful, count) {
             (true, _) => "The change may have been saved".to_owned(),
-            (_, 0) => format!("Nothing was changed: {}", lower(&problem.detail)),
+            (_, 0) => format!("Nothing was changed: {}", lower(&problem.detail.replace('`', ""))),
             (_, 1) => "Nothing was changed: one entry needs another look".to_owned(),
             (_, n) => format!("Nothing was changed: {n} entries need another look"),
         };
@@ -146,7 +146,7 @@ pub(super) fn page(problem: &Problem, base: &str, theme: Option<&str>) -> Result
     let body = html! {
         div.card {
             h1 { (title) }
-            p.soft { (words::visible(&text)) }
+            p.soft { (words::visible(&text.replace('`', ""))) }
             a."btn primary" href={ (base) "/console" } { "To the console" }
             p."small quiet" {
                 "Code " code { (problem.code.as_str()) }

@@ -316,13 +316,26 @@ fn offer_permissions(fields: &mut [Field]) {
     }
 }
 
-/// Returns the first paragraph of a documentation, and the others, each as one line.
+/// Returns the first paragraph of a documentation, and what the others say to people, each as one line.
 fn first_paragraph(doc: &str) -> (String, String) {
     let lines: Vec<&str> = doc.trim().lines().map(str::trim).collect();
     let end = lines.iter().position(|line| line.is_empty()).unwrap_or(lines.len());
     let (first, others) = lines.split_at(end);
-    let text = |lines: &[&str]| lines.join(" ").trim().replace('`', "");
-    (text(first), text(others))
+    let first = first.join(" ").trim().replace('`', "");
+    (first, without_code(&others.join(" ")))
+}
+
+/// Returns the sentences that are for people: not those about members, and not those that go on about
+/// one of them.
+fn without_code(text: &str) -> String {
+    let mut is_left_out = false;
+    let sentences = text.trim().split_inclusive(". ").filter(|sentence| {
+        let goes_on =
+            ["It ", "Its ", "This ", "They "].iter().any(|word| sentence.starts_with(word));
+        is_left_out = sentence.contains('`') || is_left_out && goes_on;
+        !is_left_out
+    });
+    sentences.collect::<String>().trim().to_owned()
 }
 
 /// Whether the rest of a path is one parameter.

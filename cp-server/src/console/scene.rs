@@ -60,7 +60,11 @@ impl Scene {
             seen => seen?,
         };
         show_owner(view, &seen.value).await?;
-        self.above = Some(seen.value);
+        let mut above = seen.value;
+        if let Some(name) = name_of_license(view, &above).await? {
+            above["name"] = name.into();
+        }
+        self.above = Some(above);
         Ok(())
     }
 
@@ -112,6 +116,16 @@ pub(super) async fn show_owner(view: &mut View, thing: &Value) -> Result<()> {
     }
 }
 
+/// Returns the name of a license without one: that of its deployment.
+pub(super) async fn name_of_license(view: &mut View, thing: &Value) -> Result<Option<String>> {
+    let Some(deployment) = thing["deployment_id"].as_str() else { return Ok(None) };
+    if thing["subscription_id"].is_null() || name_of(thing).is_some() {
+        return Ok(None);
+    }
+    let deployment = view.visible("deployments.read", &[deployment], "").await?;
+    Ok(deployment["name"].as_str().map(str::to_owned))
+}
+
 /// Returns the link to the list that a thing is in.
 fn list_of(view: &View, resources: &Resources, thing: &str) -> Option<(String, Option<String>)> {
     let (above, last) = thing.rsplit_once('/')?;
@@ -141,6 +155,9 @@ pub(super) fn noun_of(template: &str) -> String {
 pub(super) fn title_of(template: &str, thing: &Value) -> String {
     match name_of(thing) {
         Some(name) => name.to_owned(),
+        None if thing["plan_code"].is_string() && thing["seats_from_plan"].is_boolean() => {
+            format!("Subscription to {}", thing["plan_code"].as_str().unwrap_or_default())
+        }
         None => {
             let id = ["id", "kid", "jti"].into_iter().find_map(|member| thing[member].as_str());
             let noun = words::capitalized(&noun_of(template));

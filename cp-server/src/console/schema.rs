@@ -92,7 +92,7 @@ fn one_of<'s>(schemas: &'s Schemas, schema: &'s Value) -> &'s Value {
 fn field(schemas: &Schemas, name: &str, member: &Value, is_required: bool, depth: usize) -> Field {
     let (schema, is_nullable) = without_null(schemas, member);
     let about = member["description"].as_str().or_else(|| schema["description"].as_str());
-    let hint = about.unwrap_or_default().replace('\n', " ").replace('`', "");
+    let hint = in_words(&about.unwrap_or_default().replace('\n', " "));
     // A form has no null: an empty entry stands for it.
     let hint =
         hint.replace(" Null removes", " Empty removes").replace(" Null returns", " Empty returns");
@@ -106,6 +106,18 @@ fn field(schemas: &Schemas, name: &str, member: &Value, is_required: bool, depth
         is_on: member["default"] == true,
         control: control(schemas, name, schema, depth),
     }
+}
+
+/// Writes the names of members as their labels: a form shows those.
+fn in_words(about: &str) -> String {
+    let is_name = |part: &str| {
+        part.contains('_') && part.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase())
+    };
+    let parts = about.split('`').enumerate().map(|(n, part)| match n % 2 == 1 && is_name(part) {
+        true => format!("“{}”", words::label(part)),
+        false => part.to_owned(),
+    });
+    parts.collect()
 }
 
 /// Whether a member is another name of one that stays.
@@ -212,7 +224,19 @@ pub(super) fn members(schemas: &Schemas, schema: &Value) -> Vec<(String, Value)>
 }
 
 fn place(name: &str) -> usize {
-    let first = ["name", "display_name", "title", "email", "code", "slug", "key", "metric", "kid"];
+    let first = [
+        "name",
+        "display_name",
+        "title",
+        "email",
+        "code",
+        "slug",
+        "key",
+        "metric",
+        "kid",
+        "subject",
+        "scope",
+    ];
     match first.iter().position(|known| *known == name) {
         Some(at) => at,
         None if ["status", "state"].contains(&name) => first.len(),

@@ -106,7 +106,10 @@ pub(super) fn section_below(view: &View, verdict: &Verdict, what: &str, anchor: 
                             (false, None) => { "A data plane refuses this " (what) },
                         }
                     }
-                    span.soft { "Checked on the server, " (time(view.now)) "." }
+                    span.soft {
+                        "Checked on the server, " (time(view.now)) "."
+                        @if what == "license" && view.may("bundles.inspect") { " " a.in-text href=(view.url("/inspect")) { "Inspect a token" } }
+                    }
                 }
             }
             ul.checks {

@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDateTime, SecondsFormat, Utc};
 use serde_json::Number;
 
 /// Abbreviations and names in labels.
-const SPELLED: [(&str, &str); 26] = [
+const SPELLED: [(&str, &str); 33] = [
     ("id", "ID"),
     ("ids", "IDs"),
     ("url", "URL"),
@@ -33,10 +33,21 @@ const SPELLED: [(&str, &str); 26] = [
     ("nbf", "valid from"),
     ("alg", "algorithm"),
     ("email", "e-mail"),
+    ("ref", "reference"),
+    ("refs", "references"),
+    ("onprem", "on premises"),
+    ("usd", "USD"),
+    ("saml", "SAML"),
+    ("hmac", "HMAC"),
+    ("mcp", "MCP"),
 ];
 
+/// Labels that no rule derives from the name of their member.
+const LABELS: [(&str, &str); 2] =
+    [("on_stale", "if stale"), ("status_max_age_seconds", "age of a status list (seconds)")];
+
 /// Nouns that differ from the last segment of their path.
-const NOUNS: [(&str, &str, &str); 18] = [
+const NOUNS: [(&str, &str, &str); 20] = [
     ("console-links", "sign-in link", "Sign-in links"),
     ("bundles", "token", "Tokens"),
     ("audit", "event", "Audit log"),
@@ -55,13 +66,26 @@ const NOUNS: [(&str, &str, &str); 18] = [
     ("costs", "cost", "Costs"),
     ("summary", "sum", "Summary"),
     ("rbac-revision", "RBAC revision", "RBAC revision"),
+    ("daily", "tokens per day", "Tokens per day"),
+    ("info", "state of signing", "State of signing"),
 ];
 
 /// Returns a name in words: `api_base_url` is "API base URL".
 pub(super) fn label(name: &str) -> String {
+    capitalized(&inner_label(name))
+}
+
+/// Returns a label within a line: in lower case but for abbreviations.
+pub(super) fn inner_label(name: &str) -> String {
+    if let Some((_, label)) = LABELS.iter().find(|(known, _)| *known == name) {
+        return (*label).to_owned();
+    }
     let name = name.strip_prefix("is_").or(name.strip_prefix("has_")).unwrap_or(name);
     let name = name.strip_suffix("_at").unwrap_or(name);
-    capitalized(&spaced(name))
+    match name.strip_suffix("_seconds") {
+        Some(name) => format!("{} (seconds)", spaced(name)),
+        None => spaced(name),
+    }
 }
 
 /// Returns the words of a name, in lower case but for abbreviations.
@@ -153,6 +177,22 @@ pub(super) fn visible(text: &str) -> Cow<'_, str> {
         }
     }
     shown.into()
+}
+
+/// Returns a quantity of a metric: bytes in a large unit, others as they are.
+pub(super) fn amount(metric: &str, quantity: &Number) -> String {
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let bytes = quantity.as_u64().filter(|_| metric.ends_with("_bytes"));
+    let unit = bytes.and_then(|n| UNITS.iter().find(|(size, _)| n >= *size).map(|one| (n, one)));
+    match (unit, bytes) {
+        (Some((n, (size, unit))), _) => {
+            let (whole, tenths) = (n / size, n % size * 10 / size);
+            let rest = if tenths == 0 { String::new() } else { format!(".{tenths}") };
+            format!("{}{rest} {unit}", grouped(&whole.to_string()))
+        }
+        (None, Some(n)) => count(n, "byte"),
+        (None, None) => number(quantity),
+    }
 }
 
 /// Returns a number with groups of thousands.

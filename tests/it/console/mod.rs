@@ -13,6 +13,7 @@ mod invited;
 mod limits;
 mod links;
 mod pages;
+mod words;
 
 use axum::body::Body;
 use axum::http::{Method, Request};

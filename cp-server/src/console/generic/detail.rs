@@ -175,8 +175,9 @@ fn actions(view: &View, resources: &Resources, scene: &Scene) -> Markup {
 }
 
 pub(in crate::console) fn tabs(view: &View, resources: &Resources, scene: &Scene) -> Markup {
-    let below: Vec<&Operation> =
-        resources.below(scene.template).filter(|one| view.may(one.name)).collect();
+    // The page of a license shows its verdict.
+    let is_tab = |one: &&Operation| view.may(one.name) && one.name != "licenses.verdict";
+    let below: Vec<&Operation> = resources.below(scene.template).filter(is_tab).collect();
     if below.is_empty() {
         return html! {};
     }

@@ -1,6 +1,6 @@
 //! The values of a thing: facts, links to other things, and nested values.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::console::html::{Markup, html, id, scalar, state};
 use crate::console::templates::filled;
@@ -46,6 +46,8 @@ pub(super) fn signed(thing: &Value) -> Markup {
 pub(super) fn member(view: &View, name: &str, value: &Value, label: Option<&str>) -> Markup {
     match (name, value) {
         ("status" | "state", Value::String(word)) => state(word),
+        // No product stands for all of them.
+        ("product", Value::String(label)) if label.is_empty() => html! { span.quiet { "all" } },
         (_, Value::String(key)) if name != "id" && !key.is_empty() => match link(view, name, key) {
             Some(url) => {
                 html! { a href=(url) { (label.map_or_else(|| words::short(key), str::to_owned)) } }
@@ -86,14 +88,72 @@ fn link(view: &View, name: &str, key: &str) -> Option<String> {
 }
 
 /// Members of an open object, each in its row.
-pub(super) fn rows(members: &serde_json::Map<String, Value>) -> Markup {
+pub(super) fn rows(members: &Map<String, Value>) -> Markup {
     html! {
-        div.scroll tabindex="0" role="group" aria-label="Values" {
-            table { tbody {
-                @for (name, value) in members {
-                    tr { th scope="row" { code { (words::visible(name)) } } td.key-value { (short(value)) } }
+        div.scroll tabindex="0" role="group" aria-label="Values" { (table(members)) }
+    }
+}
+
+/// Members whose null is unlimited.
+const BOUNDS: [&str; 3] = ["limit", "remaining", "value"];
+/// The most columns of objects that have the same members.
+const COLUMNS: usize = 6;
+
+fn table(members: &Map<String, Value>) -> Markup {
+    let columns = columns(members).unwrap_or_default();
+    html! {
+        table {
+            @if !columns.is_empty() {
+                thead { tr {
+                    th scope="col" { "Name" }
+                    @for column in &columns { th.r[is_number(members, column)] scope="col" { (words::label(column)) } }
+                } }
+            }
+            tbody { @for (name, value) in members { tr {
+                th scope="row" { code { (words::visible(name)) } }
+                @for column in &columns {
+                    td.r[is_number(members, column)] { (cell(name, column, &value[&**column])) }
                 }
-            } }
+                @if columns.is_empty() {
+                    td.key-value { @match value.as_object().filter(|inner| !inner.is_empty()) {
+                        Some(inner) => (table(inner)),
+                        None => (cell(name, "", value)),
+                    } }
+                }
+            } } }
         }
     }
+}
+
+fn is_number(members: &Map<String, Value>, column: &str) -> bool {
+    members.values().any(|one| one[column].is_number())
+}
+
+fn cell(name: &str, column: &str, value: &Value) -> Markup {
+    match value {
+        Value::Null if BOUNDS.contains(&column) => html! { "unlimited" },
+        Value::Number(number) => html! { span.num { (words::amount(name, number)) } },
+        _ => short(value),
+    }
+}
+
+/// Returns the members that all of these objects have: a table has a column for each.
+fn columns(objects: &Map<String, Value>) -> Option<Vec<String>> {
+    let first = objects.values().next()?.as_object()?;
+    let is_like = |one: &Value| {
+        one.as_object().is_some_and(|one| {
+            one.keys().eq(first.keys())
+                && one.values().all(|value| !value.is_object() && !value.is_array())
+        })
+    };
+    let is_narrow = !first.is_empty() && first.len() <= COLUMNS;
+    if !is_narrow || !objects.values().all(is_like) {
+        return None;
+    }
+    let place = |name: &String| {
+        ["value", "used", "limit", "remaining"].iter().position(|one| one == name).unwrap_or(9)
+    };
+    let mut columns: Vec<String> = first.keys().cloned().collect();
+    columns.sort_by_key(place);
+    Some(columns)
 }

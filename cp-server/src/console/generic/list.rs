@@ -27,9 +27,14 @@ const CONTROLS: [&str; 4] = ["cursor", "limit", "after", "wait"];
 pub(in crate::console) type ReadBeside =
     for<'v> fn(&'v mut View, &'v [Value]) -> BoxFuture<'v, Result<Beside>>;
 
+/// Adds to the items of a page what their names need.
+pub(in crate::console) type Prepare =
+    for<'v> fn(&'v mut View, &'v mut [Value]) -> BoxFuture<'v, Result<()>>;
+
 /// What a page by hand adds to a list.
 #[derive(Clone, Copy, Default)]
 pub(in crate::console) struct ByHand {
+    pub(in crate::console) prepare: Option<Prepare>,
     pub(in crate::console) beside: Option<ReadBeside>,
     /// Brings the items of a page in an order of its own.
     pub(in crate::console) sort: Option<fn(&mut [Value])>,
@@ -59,10 +64,19 @@ pub(in crate::console) async fn page(
                 view.summary(&error, |name| filters.iter().any(|field| field.name == name));
             (StatusCode::UNPROCESSABLE_ENTITY, Value::Null, Some(summary))
         }
+        // A question without its parameters.
+        Err(error)
+            if error.document().status == 422 && filters.iter().any(|one| one.is_required) =>
+        {
+            (StatusCode::OK, Value::Null, None)
+        }
         Err(error) => return Err(error),
     };
     let page = newest(view, &collection, &place, page).await?;
     let mut items = items(&page);
+    if let Some(prepare) = by_hand.prepare {
+        prepare(view, &mut items).await?;
+    }
     if let Some(sort) = by_hand.sort {
         sort(&mut items);
     }
@@ -166,7 +180,9 @@ pub(in crate::console) fn filters_of(view: &View, list: &str) -> Markup {
 /// Returns the filters of a collection.
 fn filters<'c>(collection: &Collection<'c>) -> Vec<&'c Field> {
     let all = collection.list.query.iter();
-    all.filter(|field| !CONTROLS.contains(&&*field.name)).collect()
+    let mut all: Vec<&Field> = all.filter(|field| !CONTROLS.contains(&&*field.name)).collect();
+    all.sort_by_key(|field| (field.name != "q", field.name != "status"));
+    all
 }
 
 fn filter(view: &View, field: &Field) -> Markup {
@@ -199,6 +215,11 @@ fn nothing(
     is_filtered: bool,
 ) -> Markup {
     let segment = scene.template.rsplit('/').next().unwrap_or_default();
+    let is_question = collection_asks(resources, scene);
+    if is_question && !is_filtered {
+        let text = "The answer depends on the fields above.";
+        return empty("find", "Fill in the fields", text, &html! {});
+    }
     if is_filtered {
         let next = html! { a.btn href=(view.url(&view.path)) { "Clear the filters" } };
         return empty("find", "No match", "Nothing fits these filters.", &next);
@@ -212,6 +233,12 @@ fn nothing(
     let list = resources.on(scene.template, &Method::GET);
     let about = list.map(|list| resources.described(list)).unwrap_or_default();
     empty(icons::of(segment), &format!("No {} yet", title.to_lowercase()), &about, &next)
+}
+
+/// Whether a list needs parameters.
+fn collection_asks(resources: &Resources, scene: &Scene) -> bool {
+    let list = resources.on(scene.template, &Method::GET);
+    list.is_some_and(|list| list.query.iter().any(|field| field.is_required))
 }
 
 fn pages(view: &View, collection: &Collection<'_>, page: &Value, items: &[Value]) -> Markup {

@@ -70,11 +70,24 @@ impl Table {
             members.iter().filter(fits).map(|(name, _)| name.clone()).collect();
         let created =
             columns.iter().position(|name| name == "created_at").map(|at| columns.remove(at));
+        let offers = match collection.thing {
+            Some(_) => Vec::new(),
+            None => offers(view, resources, scene),
+        };
+        // What names the thing in its path is its name, such as the product of a budget.
+        let own = collection.thing.and_then(|thing| thing.rsplit('/').next());
+        let own = own.map(|last| last.trim_matches(['{', '}'])).filter(|own| *own != "id");
+        if let Some(at) = own.and_then(|own| columns.iter().position(|name| name == own)) {
+            let own = columns.remove(at);
+            columns.insert(0, own);
+        }
         match &beside {
             Some(beside) => columns.retain(|name| beside.members.contains(&&**name)),
             None => {
                 columns.truncate(COLUMNS - 1);
-                if members.iter().any(|(name, _)| name == "id") && columns.len() < COLUMNS {
+                let has_id = members.iter().any(|(name, _)| name == "id");
+                // Rows with buttons have no room for an ID.
+                if has_id && columns.len() < COLUMNS && offers.is_empty() {
                     columns.push("id".to_owned());
                 }
             }
@@ -85,10 +98,6 @@ impl Table {
         };
         let numbers = members.iter().filter(|&one| is_number(one)).map(|(name, _)| name.clone());
         let numbers = numbers.collect();
-        let offers = match collection.thing {
-            Some(_) => Vec::new(),
-            None => offers(view, resources, scene),
-        };
         let several = selection::acts(view, collection.thing);
         let (thing, values) = (collection.thing, scene.values.clone());
         Self { columns, numbers, thing, values, offers, several, beside }
@@ -169,7 +178,10 @@ impl Table {
                             td class=[self.side(title)] data-l=(title.to_lowercase()) { (cell) }
                         }
                     }
-                    @let label = (n > 0).then(|| words::spaced(column));
+                    @let label = (n > 0).then(|| match &**column {
+                        "status" => "state".to_owned(),
+                        column => words::inner_label(column),
+                    });
                     td.clip.r[self.is_number(column)] data-l=[label] {
                         @match &path {
                             Some(path) if n == 0 => a.whole href=(view.url(path)) { (first(column, item)) },

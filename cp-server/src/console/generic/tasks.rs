@@ -3,12 +3,14 @@
 use axum::http::Method;
 use serde_json::{Map, Value};
 
+use super::effects;
 use crate::console::affected::{self, Affected};
-use crate::console::resources::Operation;
-use crate::console::scene::{Scene, noun_of, show_owner, title_of};
+use crate::console::generic::history::past;
+use crate::console::resources::{Operation, Resources};
+use crate::console::scene::{Scene, name_of_license, noun_of, show_owner, title_of};
 use crate::console::schema::Field;
 use crate::console::templates::{filled, path_of_item};
-use crate::console::view::{View, mode};
+use crate::console::view::{View, items, mode, query};
 use crate::console::words;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::in_process::Seen;
@@ -34,6 +36,8 @@ pub(in crate::console) struct Task {
     /// The state that the change is about, and whether the form shows it.
     pub(in crate::console) before: Option<Value>,
     pub(in crate::console) is_edit: bool,
+    /// The name of a thing that has none of its own.
+    pub(in crate::console) named: Option<String>,
     /// Whether the operation resets the members that the input lacks.
     pub(in crate::console) replaces: bool,
     pub(in crate::console) tag: Option<String>,
@@ -65,38 +69,8 @@ pub(in crate::console) const DRY_RUN: &str = "dry_run";
 /// Actions that end something permanently.
 const FINAL: [&str; 5] = ["revoke", "compromise", "purge", "delete", "reset"];
 
-/// What a change of a license does outside, and when data planes know it.
-const EFFECTS: [(&str, &str); 6] = [
-    (
-        "licenses.suspend",
-        "Its data plane refuses the license until it is reinstated. With a network, the data plane \
-         knows it within minutes; without one, with its next file.",
-    ),
-    (
-        "licenses.reinstate",
-        "Its tokens work again. With a network, the data plane knows it within minutes; without one, \
-         with its next file.",
-    ),
-    (
-        "licenses.revoke",
-        "The license and all its tokens never work again. With a network, the data plane knows it \
-         within minutes; without one, with its next file.",
-    ),
-    (
-        "licenses.renew",
-        "The license ends later. Its tokens keep their ends: issue a new one, or let the data plane \
-         check in.",
-    ),
-    (
-        "licenses.transfer",
-        "The license belongs to another deployment. The tokens of the old one are revoked.",
-    ),
-    (
-        "bundles.revoke",
-        "This token never works again; the license stays as it is. Issue another token for its data \
-         plane.",
-    ),
-];
+/// The most pages of a list in which a thing is looked for.
+const PAGES: usize = 4;
 
 /// Changes of a license that its tokens and its data plane feel.
 const AFFECTING: [&str; 3] = ["licenses.suspend", "licenses.revoke", "licenses.transfer"];
@@ -124,8 +98,10 @@ pub(in crate::console) async fn of(view: &mut View, scene: &Scene) -> Result<Opt
         let patch = resources.on(template, &Method::PATCH);
         let operation = patch.or_else(|| resources.on(template, &Method::PUT)).ok_or_else(none)?;
         let mut task = Task::of(view, operation, scene.values.clone());
-        if let Some(read) = read {
-            task.see(view, read).await?;
+        match (read, list_above(&resources, template)) {
+            (Some(read), _) => task.see(view, read).await?,
+            (None, Some(list)) => task.find(view, template, list).await?,
+            (None, None) => {}
         }
         let name = task.name(template);
         task.is_edit = true;
@@ -156,7 +132,9 @@ pub(in crate::console) async fn of(view: &mut View, scene: &Scene) -> Result<Opt
     let operation = post.or_else(|| resources.on(template, &Method::PUT)).ok_or_else(none)?;
     let mut task = Task::of(view, operation, scene.values.clone());
     let (above, verb) = template.rsplit_once('/').unwrap_or((template, ""));
-    if let Some(read) =
+    if let Some(list) = list_above(&resources, template) {
+        task.find(view, template, list).await?;
+    } else if let Some(read) =
         resources.on(above, &Method::GET).filter(|_| resources.collection(above).is_none())
     {
         task.see(view, read).await?;
@@ -180,6 +158,12 @@ fn none() -> Error {
     Error::not_found("page")
 }
 
+/// Returns the list of the things of a path that ends in a parameter.
+fn list_above<'r>(resources: &'r Resources, template: &str) -> Option<&'r Operation> {
+    let (above, _) = template.rsplit_once('/').filter(|(_, last)| last.starts_with('{'))?;
+    resources.collection(above).map(|collection| collection.list)
+}
+
 impl Task {
     /// Begins the change of an operation.
     pub(in crate::console) fn of(view: &View, operation: &Operation, place: Vec<String>) -> Self {
@@ -196,11 +180,13 @@ impl Task {
             in_query: operation.input.is_none(),
             title: String::new(),
             button: String::new(),
-            about: operation.about.clone(),
+            about: effects::of(operation.name)
+                .map_or_else(|| operation.about.clone(), str::to_owned),
             is_destructive: false,
             confirmation: None,
             before: None,
             is_edit: false,
+            named: None,
             replaces: operation.method == Method::PUT,
             tag: None,
             back: String::new(),
@@ -233,13 +219,40 @@ impl Task {
             seen => seen?,
         };
         show_owner(view, &seen.value).await?;
+        self.named = name_of_license(view, &seen.value).await?;
         (self.before, self.tag) = (Some(seen.value), seen.tag);
+        Ok(())
+    }
+
+    /// Finds the state before the change in a list, where things have no read of their own. The last
+    /// value of the path names the thing.
+    async fn find(&mut self, view: &mut View, template: &str, list: &Operation) -> Result<()> {
+        let member = template.rsplit('/').next().unwrap_or_default().trim_matches(['{', '}']);
+        let Some((wanted, above)) = self.place.split_last() else { return Ok(()) };
+        let above: Vec<&str> = above.iter().map(String::as_str).collect();
+        let mut cursor = String::new();
+        for _ in 0..PAGES {
+            let more = (!cursor.is_empty()).then_some(("cursor", &*cursor));
+            let filter = query([("limit", "500")].into_iter().chain(more));
+            let page = view.visible(list.name, &above, &filter).await?;
+            if let Some(found) = items(&page).into_iter().find(|one| one[member] == **wanted) {
+                (self.before, self.is_edit) = (Some(found), true);
+                return Ok(());
+            }
+            match page["next_cursor"].as_str() {
+                Some(next) => next.clone_into(&mut cursor),
+                None => break,
+            }
+        }
         Ok(())
     }
 
     /// Returns the words for the thing: its noun and its name.
     fn name(&self, template: &str) -> String {
         let noun = noun_of(template);
+        if let Some(name) = &self.named {
+            return format!("the {noun} of {name}");
+        }
         match &self.before {
             Some(thing) if crate::console::resources::name_of(thing).is_some() => {
                 format!("the {noun} {}", title_of(template, thing))
@@ -289,9 +302,6 @@ impl Task {
             (false, true) => format!("{verb_words} the {}", noun_of(above)),
             (false, false) => verb_words,
         };
-        if let Some((_, effect)) = EFFECTS.iter().find(|(name, _)| *name == self.operation) {
-            self.about = (*effect).to_owned();
-        }
         self.is_destructive = FINAL.contains(&verb);
         if self.is_destructive {
             self.confirm(above);
@@ -303,9 +313,10 @@ impl Task {
         }
         self.back = filled(above, values);
         self.then = self.back.clone();
-        self.done = match is_list {
-            true => format!("The {} was created.", words::singular(verb)),
-            false => format!("{}: done.", self.title),
+        self.done = match (is_list, about_thing && !verb.contains('-')) {
+            (true, _) => format!("The {} was created.", words::singular(verb)),
+            (false, true) => format!("{} was {}.", words::capitalized(&name), past(verb)),
+            (false, false) => format!("{}: done.", self.title),
         };
     }
 
@@ -323,7 +334,10 @@ impl Task {
     fn confirm(&mut self, template: &str) {
         let id = self.place.last().map(|id| id.chars().take(8).collect::<String>());
         let name = self.before.as_ref().and_then(crate::console::resources::name_of);
-        let text = name.map(str::to_owned).or(id.filter(|_| template.ends_with('}')));
+        let text = name
+            .or(self.named.as_deref())
+            .map(str::to_owned)
+            .or(id.filter(|_| template.ends_with('}')));
         self.confirmation = Some(text.unwrap_or_else(|| "delete".to_owned()));
     }
 

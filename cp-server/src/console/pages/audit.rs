@@ -5,10 +5,12 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::Value;
 
 use crate::console::diff;
-use crate::console::generic::history::{sentence, sign_of};
-use crate::console::html::{Markup, empty, html, icon, id};
+use crate::console::form::anchor;
+use crate::console::generic::history::{name_owners, sign_of, told};
+use crate::console::html::{Markup, card_time, empty, html, icon, id};
 use crate::console::log_head::{self, LogHead};
 use crate::console::pager::older;
+use crate::console::templates::filled;
 use crate::console::view::{View, items, query, text};
 use crate::console::words;
 use crate::kernel::error::Result;
@@ -17,7 +19,7 @@ use crate::kernel::http::line::BASE;
 
 crate::pages! { audit:
     /// The audit log of the platform.
-    GET "/audit" calls [audit.list_all, log.checkpoint] => of_platform;
+    GET "/audit" calls [audit.list_all, log.checkpoint, log.read] => of_platform;
     /// The audit log of an organization.
     GET "/organizations/{org}/audit" calls [audit.list, organizations.read] => of_organization;
 }
@@ -30,6 +32,18 @@ const FILTERS: [(&str, &str, &str); 5] = [
     ("since", "Since (UTC)", "2026-11-01 00:00"),
     ("until", "Until (UTC)", "now"),
 ];
+
+/// The filters that are folded: parameter, label and example.
+const MORE: [(&str, &str, &str); 4] = [
+    ("target_type", "Kind of thing", "license"),
+    ("project", "Project", "an ID"),
+    ("product", "Product", "studio"),
+    ("organization", "Organization", "an ID"),
+];
+
+/// The authors of events: the value of the filter, and its words.
+const SOURCES: [(&str, &str); 3] =
+    [("", "any"), ("server", "this server"), ("caller", "reported by a caller")];
 
 /// The events of a page: each has its difference, and a page stays small.
 const EVENTS: &str = "25";
@@ -61,12 +75,13 @@ async fn page(view: &mut View, operation: &str, own: Option<String>) -> Result<R
         Ok(Seen { value, .. }) => (value, None),
         Err(error) if matches!(error.document().status, 400 | 422) => {
             let summary =
-                view.summary(&error, |name| FILTERS.iter().any(|(known, ..)| *known == name));
+                view.summary(&error, |name| own_filters().any(|(known, ..)| *known == name));
             (Value::Null, Some(summary.markup))
         }
         Err(error) => return Err(error),
     };
-    let events = items(&page);
+    let mut events = items(&page);
+    name_owners(view, &mut events).await?;
     let head = if own.is_none() { log_head::read(view).await } else { None };
     let body = html! {
         div.head { div {
@@ -76,14 +91,10 @@ async fn page(view: &mut View, operation: &str, own: Option<String>) -> Result<R
         @if let Some(head) = &head { (strip(view, head)) }
         @if let Some(refusal) = refusal { (refusal) br; }
         form.filters action=(view.url(&view.path)) role="search" aria-label="Filters" {
-            @for (name, label, example) in FILTERS {
-                label for={ "f-" (name) } { (label)
-                    input id={ "f-" (name) } name=(name) placeholder=(example) autocomplete="off"
-                        value=(view.asked(name).unwrap_or_default());
-                }
-            }
+            @for one in &FILTERS { (filter(view, one)) }
             button.btn { "Apply" }
             @if !asked.is_empty() { a."btn plain" href=(view.url(&view.path)) { "Clear" } }
+            (more_filters(view, own.is_none()))
         }
         section.card aria-label="Events" {
             @if events.is_empty() {
@@ -97,6 +108,42 @@ async fn page(view: &mut View, operation: &str, own: Option<String>) -> Result<R
     view.page("Audit log", &crumbs, &body)
 }
 
+fn own_filters() -> impl Iterator<Item = &'static (&'static str, &'static str, &'static str)> {
+    FILTERS.iter().chain(&MORE)
+}
+
+fn filter(view: &View, (name, label, example): &(&str, &str, &str)) -> Markup {
+    let anchor = anchor(name);
+    html! {
+        label for=(anchor) { (label)
+            input id=(anchor) name=(name) placeholder=(example) autocomplete="off"
+                value=(view.asked(name).unwrap_or_default());
+        }
+    }
+}
+
+/// The other filters. Only the platform's log has events of several organizations.
+fn more_filters(view: &View, is_of_platform: bool) -> Markup {
+    let source = view.asked("source").unwrap_or_default();
+    let is_used = |name: &str| view.asked(name).is_some_and(|text| !text.trim().is_empty());
+    let is_open = is_used("source") || MORE.iter().any(|(name, ..)| is_used(name));
+    html! {
+        details.more open[is_open] {
+            summary { "More filters" }
+            div.filters {
+                @for one in MORE.iter().filter(|one| is_of_platform || one.0 != "organization") {
+                    (filter(view, one))
+                }
+                label for="f-source" { "Author"
+                    select #f-source name="source" {
+                        @for (code, word) in SOURCES { option value=(code) selected[source == code] { (word) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// The signed head of the log, and its checkpoint as a file.
 fn strip(view: &View, head: &LogHead) -> Markup {
     html! {
@@ -104,8 +151,9 @@ fn strip(view: &View, head: &LogHead) -> Markup {
             div { span."state ok" { "signed" } }
             div { span.quiet { "Events" } " " b.num { (head.size) } }
             div { span.quiet { "Root" } " " (id(&head.root, "the root hash")) }
+            @if let Some(at) = head.signed_at { div { span.quiet { "Signed" } " " (card_time(at, view.now)) } }
             div { a href={ (view.base) (BASE) "/log/checkpoint" } download="checkpoint.txt" { "Checkpoint to keep elsewhere" } }
-            div { span.soft { "The whole log is verified by " code { "cp-server audit verify" } } }
+            @if view.may("log.verify") { div { a href=(view.url("/log/verification")) { "Verify" } } }
         }
     }
 }
@@ -135,8 +183,7 @@ fn days(view: &View, events: &[Value]) -> Markup {
 }
 
 fn entry(view: &View, event: &Value) -> Markup {
-    let verb = text(event, "action").rsplit('.').next().unwrap_or_default();
-    let (tone, sign) = sign_of(verb);
+    let (tone, sign) = sign_of(event);
     let seq = event["seq"].as_i64();
     html! {
         details.event {
@@ -146,13 +193,17 @@ fn entry(view: &View, event: &Value) -> Markup {
                 span.what {
                     b { (words::visible(text(event, "actor_name"))) }
                     @if text(event, "actor_kind") == "service_token" { " " span.tag { "service token" } }
-                    " " (sentence(event))
+                    " " (told(event))
                 }
                 code."seq quiet" { @if let Some(seq) = seq { "#" (words::number(&seq.into())) } }
                 (icon_chevron())
             }
             div.body {
-                p { code { (text(event, "action")) } " on " code { (text(event, "target_type")) " " (words::short(text(event, "target_id"))) } }
+                p {
+                    code { (text(event, "action")) } " on "
+                    code { (text(event, "target_type")) " " (words::short(text(event, "target_id"))) }
+                    @if let Some(path) = thing_of(view, event) { " " a.in-text href=(view.url(&path)) { "Open the " (words::spaced(text(event, "target_type"))) } }
+                }
                 @if let Some(reason) = event["reason"].as_str() { blockquote { (words::visible(reason)) } }
                 (diff::table(&event["before"], &event["after"], FIELDS))
                 p.proof {
@@ -167,6 +218,14 @@ fn entry(view: &View, event: &Value) -> Markup {
             }
         }
     }
+}
+
+/// Returns the page of the thing that an event is about, unless the event ended it.
+fn thing_of(view: &View, event: &Value) -> Option<String> {
+    let target = Some(text(event, "target_id")).filter(|id| !id.is_empty())?;
+    let thing = view.resources.referred(&format!("{}_id", text(event, "target_type")))?;
+    let is_there = !event["after"].is_null() && view.may(thing.name);
+    is_there.then(|| filled(thing.path, &[target.to_owned()]))
 }
 
 fn icon_chevron() -> Markup {

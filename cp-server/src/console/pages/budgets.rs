@@ -14,6 +14,9 @@ crate::pages! { budgets:
     GET "/organizations/{org}/budgets/{product}" calls [budgets.read, allocations.list, budget_cycles.list, organizations.read] => budget;
 }
 
+/// The scope of the organization itself.
+const ORGANIZATION: &str = "organization";
+
 async fn budget(view: &mut View) -> Result<Response> {
     let own = view.enter_organization(&view.part(0)).await?.to_string();
     let product = view.part(1);
@@ -31,8 +34,8 @@ async fn budget(view: &mut View) -> Result<Response> {
                 h1 { (words::visible(&title)) }
                 p.facts {
                     span { "renews " (words::spaced(text(&budget, "cadence"))) }
-                    span { (words::spaced(text(&budget, "enforcement"))) }
-                    span { "one credit is " (quantity(&budget["factor"])) " " (text(&budget, "cost_unit")) }
+                    span { (if text(&budget, "enforcement") == "observe" { "observed only" } else { "enforced" }) }
+                    span { "one credit is " (quantity(&budget["factor"])) " " (words::spaced(text(&budget, "cost_unit"))) }
                 }
             }
             div.actions {
@@ -94,29 +97,38 @@ fn allocation_card(view: &View, path: &str, allocations: &Value) -> Markup {
                     th scope="col" { "Scope" } th scope="col" { "Used" } th scope="col" { "State" }
                     th scope="col" { "Left" } th scope="col" { "Within" } th scope="col" { span.sr { "Actions" } }
                 } }
-                tbody { @for one in &all { (allocation(view, path, one)) } }
+                tbody { @for one in &all { (allocation(view, path, one, &all)) } }
             } }))
         }
     };
     card("h-allocations", "Allocations", &more, &body)
 }
 
-fn allocation(view: &View, path: &str, one: &Value) -> Markup {
+/// Returns the name of a scope that has an allocation of its own.
+fn name_of<'a>(scope: &'a str, all: &'a [Value]) -> &'a str {
+    let own = all.iter().find(|one| text(one, "scope") == scope);
+    own.and_then(|one| one["name"].as_str()).unwrap_or(match scope {
+        ORGANIZATION => "the organization",
+        other => other,
+    })
+}
+
+fn allocation(view: &View, path: &str, one: &Value, all: &[Value]) -> Markup {
     let scope = text(one, "scope");
-    let name = one["name"].as_str().unwrap_or(scope);
+    let (name, kind) = (name_of(scope, all), scope.split(':').next().unwrap_or_default());
     let filled = crate::console::view::query([("scope", scope)]);
     html! {
         tr {
             td {
-                strong { (words::visible(name)) } br; code.quiet { (scope) }
+                strong { (words::visible(name)) } br; small.quiet { (words::spaced(kind)) }
                 @if one["override"].is_object() { " " span.tag title=(text(&one["override"], "reason")) { "override" } }
             }
             td data-l="used" { (meter(name, &one["used"], &one["effective"])) }
             td { (state(text(one, "level"))) }
             td.num data-l="left" { (quantity(&one["remaining"])) }
-            td data-l="within" { @match one["within"].as_str() { Some(within) => code { (within) }, None => "–" } }
+            td data-l="within" { @match one["within"].as_str() { Some(within) => (words::visible(name_of(within, all))), None => "–" } }
             td.r {
-                @if scope != "organization" && view.may("allocations.delete") {
+                @if scope != ORGANIZATION && view.may("allocations.delete") {
                     a."btn s" href=(view.url(&format!("{path}/allocations?delete=&{filled}"))) { "Remove…" }
                 }
             }

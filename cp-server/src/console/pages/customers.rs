@@ -22,7 +22,7 @@ async fn page(view: &mut View) -> Result<Response> {
         true => Some(|view, items| Box::pin(beside(view, items))),
         false => None,
     };
-    list::page(view, scene, list::ByHand { beside, sort: None }).await
+    list::page(view, scene, list::ByHand { beside, ..list::ByHand::default() }).await
 }
 
 /// Reads the summaries of the organizations of a page, all at once.

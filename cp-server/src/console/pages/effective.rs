@@ -4,6 +4,7 @@ use axum::response::Response;
 use serde_json::Value;
 
 use crate::console::html::{Markup, card, empty, html, icon, json, scrolled, state};
+use crate::console::scopes::Scopes;
 use crate::console::view::{View, given, items, query, text};
 use crate::console::words;
 use crate::kernel::error::Result;
@@ -17,12 +18,18 @@ crate::pages! { effective:
 const PAGES: usize = 10;
 
 /// The questions of the form: name, label and an example.
-const ASKED: [(&str, &str, &str); 4] = [
+const ASKED: [(&str, &str, &str); 7] = [
     ("product", "Product", "studio"),
     ("subject", "Subject", "a model, a feature, or an ID"),
     ("project", "Project", "an ID"),
     ("workspace", "Workspace", "an ID"),
+    ("group", "Group", "an ID"),
+    ("agent", "Agent", "an ID"),
+    ("kinds", "Kinds", "agent,model"),
 ];
+
+/// The questions beside the button; the others are folded.
+const SHOWN: usize = 4;
 
 async fn answer(view: &mut View) -> Result<Response> {
     let own = view.enter_organization(&view.part(0)).await?.to_string();
@@ -53,6 +60,7 @@ async fn answer(view: &mut View) -> Result<Response> {
         Err(error) => return Err(error),
     };
     let shown = person.as_ref().map_or(&*typed, |person| text(person, "email"));
+    let scopes = Scopes::read(view, &scopes_of(&found)).await?;
     let body = html! {
         div.head { div {
             h1 { "Effective answer" }
@@ -60,7 +68,7 @@ async fn answer(view: &mut View) -> Result<Response> {
         } }
         (refusal)
         (form(view, &people, shown))
-        @if found.is_object() { (result(view, &own, &found, person.as_ref(), &typed)) }
+        @if found.is_object() { (result(view, &own, &found, person.as_ref(), &typed, &scopes)) }
     };
     let crumbs = view.crumbs("Effective answer");
     view.page("Effective answer", &crumbs, &body)
@@ -96,6 +104,9 @@ async fn find(view: &mut View, own: &str, newest: &[Value], typed: &str) -> Resu
 }
 
 fn form(view: &View, people: &[Value], typed: &str) -> Markup {
+    let is_used = |name: &str| view.asked(name).is_some_and(|text| !text.trim().is_empty());
+    let includes = is_used("include");
+    let is_open = includes || ASKED[SHOWN..].iter().any(|(name, ..)| is_used(name));
     html! {
         form.filters action=(view.url(&view.path)) aria-label="Question" {
             label for="f-user" { "Person"
@@ -103,22 +114,66 @@ fn form(view: &View, people: &[Value], typed: &str) -> Markup {
                     placeholder="the organization itself";
                 datalist #f-user-l { @for person in people { option value=(text(person, "email")) {} } }
             }
-            @for (name, label, example) in ASKED {
-                label for={ "f-" (name) } { (label)
-                    input id={ "f-" (name) } name=(name) placeholder=(example) autocomplete="off"
-                        value=(view.asked(name).unwrap_or_default());
+            @for one in &ASKED[..SHOWN] { (question(view, one)) }
+            button.btn { "Ask" }
+            details.more open[is_open] {
+                summary { "More questions" }
+                div.filters {
+                    @for one in &ASKED[SHOWN..] { (question(view, one)) }
+                    label for="f-include" { "Definitions"
+                        select #f-include name="include" {
+                            option value="" { "left out" }
+                            option value="spec" selected[includes] { "of allowed agents and connections" }
+                        }
+                    }
                 }
             }
-            button.btn { "Ask" }
         }
     }
 }
 
-fn result(view: &View, own: &str, found: &Value, person: Option<&Value>, typed: &str) -> Markup {
+fn question(view: &View, (name, label, example): &(&str, &str, &str)) -> Markup {
+    html! {
+        label for={ "f-" (name) } { (label)
+            input id={ "f-" (name) } name=(name) placeholder=(example) autocomplete="off"
+                value=(view.asked(name).unwrap_or_default());
+        }
+    }
+}
+
+/// Returns the scopes that an answer names: those of its levels and of the bindings.
+fn scopes_of(found: &Value) -> Vec<&str> {
+    let levels = found["chain"].as_array().into_iter().flatten();
+    let levels = levels.filter_map(Value::as_array).flatten();
+    let all = found["items"].as_array().into_iter().flatten();
+    let candidates = all.filter_map(|item| item["candidates"].as_array()).flatten();
+    let bound = candidates.map(|one| &one["scope"]);
+    levels.chain(bound).filter_map(Value::as_str).collect()
+}
+
+/// Returns the only item, or the one that something is bound to: a subject may be a model and a feature.
+fn deciding(all: &[Value], is_asked: bool) -> Option<&Value> {
+    let bound = || all.iter().filter(|item| text(item, "reason") != "nothing_bound");
+    match all {
+        [only] => Some(only),
+        _ if is_asked => bound().next().filter(|_| bound().count() == 1),
+        _ => None,
+    }
+}
+
+fn result(
+    view: &View,
+    own: &str,
+    found: &Value,
+    person: Option<&Value>,
+    typed: &str,
+    scopes: &Scopes,
+) -> Markup {
     let other = if typed.is_empty() { "The organization" } else { typed };
     let who = person.map_or(other, |person| text(person, "email"));
     let all = items(found);
     let chain = found["chain"].as_array().cloned().unwrap_or_default();
+    let is_asked = view.asked("subject").is_some_and(|subject| !subject.trim().is_empty());
     html! {
         div.stack {
             @if found["active"] == false {
@@ -126,12 +181,14 @@ fn result(view: &View, own: &str, found: &Value, person: Option<&Value>, typed: 
                     strong { "Nothing is allowed" } (words::capitalized(&words::spaced(text(found, "inactive_reason")))) "."
                 } }
             }
-            @if let [only] = all.as_slice() { (sentence(who, only)) }
-            (card("h-items", "Items", &html! {}, &items_table(view, own, &all)))
-            (card("h-chain", "Levels, nearest first", &html! {}, &html! { div.in { ol.steps-row {
-                @for level in &chain {
-                    @for scope in level.as_array().into_iter().flatten() { li { code { (words::visible(scope.as_str().unwrap_or_default())) } } }
-                }
+            @if let Some(item) = deciding(&all, is_asked) { (sentence(who, item, scopes)) }
+            (card("h-items", "Items", &html! {}, &items_table(view, own, &all, scopes)))
+            (card("h-chain", "Levels, nearest first", &html! {}, &html! { div.in { ol.levels {
+                @for level in &chain { li {
+                    @for (n, scope) in level.as_array().into_iter().flatten().enumerate() {
+                        @if n > 0 { ", " } (scopes.link(scope.as_str().unwrap_or_default()))
+                    }
+                } }
             } } }))
             @if let Some(guardrails) = found["guardrails"].as_array().filter(|all| !all.is_empty()) {
                 (card("h-guardrails", "Guardrails", &html! {}, &html! { ul.rows { @for one in guardrails { li { div.grow {
@@ -144,7 +201,7 @@ fn result(view: &View, own: &str, found: &Value, person: Option<&Value>, typed: 
 }
 
 /// The answer to a question about one thing, in one sentence.
-fn sentence(who: &str, item: &Value) -> Markup {
+fn sentence(who: &str, item: &Value, scopes: &Scopes) -> Markup {
     let what = item["name"].as_str().unwrap_or(text(item, "subject"));
     let is_allowed = item["allowed"] == true;
     let (tone, sign) = if is_allowed { ("ok", "check") } else { ("bad", "cross") };
@@ -153,17 +210,17 @@ fn sentence(who: &str, item: &Value) -> Markup {
             span.mark { (icon(sign)) }
             div {
                 strong { (words::visible(who)) (if is_allowed { " may use " } else { " may not use " }) (words::visible(what)) }
-                span.soft { (why(item)) }
+                span.soft { (why(item, scopes)) }
             }
         } }
     }
 }
 
-fn why(item: &Value) -> String {
+fn why(item: &Value, scopes: &Scopes) -> String {
     let level = match text(item, "resolved_from") {
         "ceiling" => "the plan".to_owned(),
         "" => "no level".to_owned(),
-        level => level.to_owned(),
+        level => words::visible(&scopes.words(level)).into_owned(),
     };
     match text(item, "reason") {
         "allowed" => format!("Decided by {level}."),
@@ -174,7 +231,7 @@ fn why(item: &Value) -> String {
     }
 }
 
-fn items_table(view: &View, own: &str, all: &[Value]) -> Markup {
+fn items_table(view: &View, own: &str, all: &[Value], scopes: &Scopes) -> Markup {
     if all.is_empty() {
         let next = html! {
             @if view.may("bindings.list") { a.btn href=(view.url(&format!("/organizations/{own}/bindings"))) { "Bindings" } }
@@ -189,7 +246,7 @@ fn items_table(view: &View, own: &str, all: &[Value]) -> Markup {
     scrolled(&html! { table.cards-s {
         thead { tr {
             th scope="col" { "Subject" } th scope="col" { "Kind" } th scope="col" { "Allowed" }
-            th scope="col" { "Why" } th scope="col" { "Candidates" }
+            th scope="col" { "Why" } th scope="col" { "Bindings" }
         } }
         tbody { @for item in all { tr {
             td {
@@ -198,14 +255,14 @@ fn items_table(view: &View, own: &str, all: &[Value]) -> Markup {
             }
             td data-l="kind" { (words::spaced(text(item, "kind"))) }
             td { (state(if item["allowed"] == true { "allowed" } else { "denied" })) }
-            td data-l="why" { (why(item)) }
-            td { (candidates(item)) }
+            td data-l="why" { (why(item, scopes)) }
+            td data-l="bindings" { (candidates(view, own, item, scopes)) }
         } } }
     } })
 }
 
 /// The bindings of a subject, nearest first; the deciding one is marked.
-fn candidates(item: &Value) -> Markup {
+fn candidates(view: &View, own: &str, item: &Value, scopes: &Scopes) -> Markup {
     let all = item["candidates"].as_array().cloned().unwrap_or_default();
     let deciding = text(item, "resolved_from");
     html! {
@@ -214,8 +271,12 @@ fn candidates(item: &Value) -> Markup {
             @let scope = text(one, "scope");
             @let is_deciding = scope == deciding;
             div {
-                @if is_deciding { strong { code { (scope) } " " (text(one, "effect")) } }
-                @else { span.soft { code { (scope) } " " (text(one, "effect")) } }
+                @let (effect, place) = (text(one, "effect"), scopes.words(scope));
+                @let filter = query([("subject", text(item, "subject")), ("scope", scope)]);
+                a.in-text.soft[!is_deciding] href=(view.url(&format!("/organizations/{own}/bindings?{filter}"))) {
+                    (effect) " for " (words::visible(&place))
+                }
+                @if is_deciding { " " span.tag { "decides" } }
                 @if one["mandatory"] == true { " " span.tag { "mandatory" } }
                 @if one["value"].as_object().is_some_and(|value| !value.is_empty()) {
                     details { summary { "value" } (json(&one["value"], "Value")) }

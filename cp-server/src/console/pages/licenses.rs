@@ -86,9 +86,10 @@ fn head(view: &View, scene: &Scene, facts: &Facts, title: &str) -> Markup {
     let (path, license) = (scene.path(), &facts.license);
     let status = text(license, "status");
     let link = |suffix: &str| view.url(&format!("{path}{suffix}"));
-    let place = [text(&facts.deployment, "type"), text(&facts.deployment, "region")];
-    let place: Vec<String> =
-        place.iter().filter(|part| !part.is_empty()).map(|part| words::spaced(part)).collect();
+    let (kind, region) = (text(&facts.deployment, "type"), text(&facts.deployment, "region"));
+    let place = [words::spaced(kind), words::visible(region).into_owned()];
+    let place: Vec<String> = place.into_iter().filter(|part| !part.is_empty()).collect();
+    let plan = facts.plan["name"].as_str().unwrap_or(text(&facts.subscription, "plan_code"));
     let is_open = !["revoked"].contains(&status);
     html! {
         div.head {
@@ -98,7 +99,7 @@ fn head(view: &View, scene: &Scene, facts: &Facts, title: &str) -> Markup {
                     @if !place.is_empty() { span { (place.join(", ")) } }
                     span { (id(text(license, "id"), "the license ID")) }
                     @if facts.subscription.is_object() {
-                        span { "Plan " (text(&facts.subscription, "plan_code")) ", version " (facts.subscription["plan_version"]) }
+                        span { (words::visible(plan)) ", version " (facts.subscription["plan_version"]) }
                     }
                 }
             }

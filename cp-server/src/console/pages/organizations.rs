@@ -29,6 +29,9 @@ const CARDS: [&str; 7] = [
     "quotas",
 ];
 
+/// Quotas that no use fills: what they bound is one request, one run or one file.
+const UNFILLED: [&str; 3] = ["artifact_retention_days", "artifacts_per_run", "requests_per_minute"];
+
 async fn overview(view: &mut View) -> Result<Response> {
     let named = view.part(0);
     let own = view.enter_organization(&named).await?.to_string();
@@ -201,7 +204,10 @@ fn rows_card(view: &View, own: &str, title: &str, segment: &str, items: &[Value]
 fn quota_card(view: &View, own: &str, quotas: &Value) -> Markup {
     let all = quotas["quotas"].as_object().into_iter().flatten();
     let limited: Vec<_> = all
-        .filter(|(_, quota)| quota["limit"].as_i64().is_some_and(|limit| limit > 0))
+        .filter(|(metric, quota)| {
+            let is_filled = !UNFILLED.contains(&metric.as_str());
+            is_filled && quota["limit"].as_i64().is_some_and(|limit| limit > 0)
+        })
         .take(6)
         .collect();
     if limited.is_empty() {
@@ -213,7 +219,7 @@ fn quota_card(view: &View, own: &str, quotas: &Value) -> Markup {
         @let (used, limit) = (quota["used"].as_i64().unwrap_or(0), quota["limit"].as_i64().unwrap_or(0));
         dt { (words::label(metric)) }
         dd {
-            (words::number(&used.into())) " of " (words::number(&limit.into())) br;
+            (words::amount(metric, &used.into())) " of " (words::amount(metric, &limit.into())) br;
             meter min="0" max=(limit) low=(limit / 10 * 7) high=(limit / 10 * 9) optimum="0" value=(used.min(limit))
                 aria-label=(words::label(metric)) {}
         }

@@ -1,7 +1,7 @@
 //! The overview of the platform: what needs a person today.
 
 use axum::response::Response;
-use chrono::{NaiveDate, NaiveTime, TimeDelta};
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use crate::console::chart::Days;
@@ -46,7 +46,7 @@ pub(super) async fn page(view: &mut View) -> Result<Response> {
                 }
                 div.stack {
                     (signing_card(view, &signing))
-                    @if let Some(head) = &head { (log_card(head)) }
+                    @if let Some(head) = &head { (log_card(head, view.now)) }
                     (history::card(view, &events, "Latest changes", None))
                 }
             }
@@ -81,7 +81,7 @@ fn stats(view: &View, overview: &Value) -> Markup {
                 format!("{} suspended", number("suspended_organizations"))))
             (stat("/licenses", "Licenses", "licenses", of("deployments", "deployment")))
             (stat(&format!("/licenses?{ending}"), &format!("Ending within {ENDING} days"), "ending_licenses", "renew them in time".into()))
-            (stat(&format!("/audit?{signed}"), "Tokens signed today", "tokens_today", of("members", "member")))
+            (stat(&format!("/audit?{signed}"), "Tokens signed today", "tokens_today", "since 00:00 UTC".into()))
         }
     }
 }
@@ -92,6 +92,10 @@ fn item(view: &View, one: &Value) -> Option<Markup> {
     let label = words::visible(text(one, "label")).into_owned();
     let at = words::parse_instant(text(one, "at"));
     let owner = html! { @if !organization.is_empty() { (words::visible(organization)) " · " } };
+    let owned = |label: &str| match organization {
+        "" => label.to_owned(),
+        name => format!("{} · {label}", words::visible(name)),
+    };
     let ends = |what: &str| html! { (what) " " @if let Some(at) = at { (card_time_after_verb(at, view.now)) } "." };
     let (tone, sign, path, title, about, fix) = match text(one, "kind") {
         "organization_suspended" => {
@@ -115,14 +119,14 @@ fn item(view: &View, one: &Value) -> Option<Markup> {
         "license_suspended" => {
             let path = format!("/licenses/{id}");
             let fix = ("Reinstate", format!("{path}/reinstate"));
-            let about = html! { (owner) "Data planes refuse it." };
-            ("bad", "pause", path, format!("License of {label} is suspended"), about, Some(fix))
+            let about = html! { "The license is suspended: data planes refuse it." };
+            ("bad", "pause", path, owned(&label), about, Some(fix))
         }
         "license_ending" => {
             let path = format!("/licenses/{id}");
             let fix = ("Renew", format!("{path}/renew"));
-            let about = html! { (owner) (ends("The license ends")) };
-            ("warn", "clock", path, label, about, Some(fix))
+            let about = html! { (ends("The license ends")) };
+            ("warn", "clock", path, owned(&label), about, Some(fix))
         }
         "trial_ending" => {
             let path = format!("/subscriptions/{id}");
@@ -136,8 +140,8 @@ fn item(view: &View, one: &Value) -> Option<Markup> {
                 organization => format!("/organizations/{organization}/service-tokens"),
             };
             let fix = ("Rotate", format!("/service-tokens/{id}/rotate"));
-            let about = html! { (owner) (ends("The service token ends")) };
-            ("warn", "token", path, label, about, Some(fix))
+            let about = html! { (ends("The service token ends")) };
+            ("warn", "token", path, owned(&label), about, Some(fix))
         }
         "key_rotation" => {
             let about = html! { (ends("The next key takes over")) " Nothing to do." };
@@ -217,10 +221,11 @@ fn signing_card(view: &View, signing: &Value) -> Markup {
 }
 
 /// The signed head of the log.
-fn log_card(head: &LogHead) -> Markup {
+fn log_card(head: &LogHead, now: DateTime<Utc>) -> Markup {
     let body = html! { div.in { dl.facts {
         dt { "Events" } dd.num { (head.size) }
         dt { "Root" } dd { (id(&head.root, "the root hash")) }
+        @if let Some(at) = head.signed_at { dt { "Signed" } dd { (card_time(at, now)) } }
     } } };
     card("h-log", "Audit log", &html! { span."state ok" { "signed" } }, &body)
 }

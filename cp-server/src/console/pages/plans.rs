@@ -70,7 +70,7 @@ fn side_by_side(versions: &[Value]) -> Markup {
             .flat_map(|all| all.keys().cloned())
             .collect()
     };
-    let cell = |n: usize, find: &dyn Fn(&Value) -> Option<Value>| {
+    let cell = |label: &str, n: usize, find: &dyn Fn(&Value) -> Option<Value>| {
         let value = find(&shown[n]);
         let before = shown.get(n + 1).map(find);
         let is_changed = before.is_some_and(|before| before != value);
@@ -78,14 +78,14 @@ fn side_by_side(versions: &[Value]) -> Markup {
             @match &value {
                 None => "–",
                 Some(Value::Null) => "unlimited",
-                Some(Value::Number(number)) => (words::number(number)),
+                Some(Value::Number(number)) => (words::amount(label, number)),
                 Some(Value::String(text)) => (words::visible(text)),
                 Some(other) => code { (other.to_string()) },
             }
         } } }
     };
     let row = |label: &str, find: &dyn Fn(&Value) -> Option<Value>| {
-        html! { tr { td { (label) } @for n in 0..shown.len() { (cell(n, find)) } } }
+        html! { tr { td { (label) } @for n in 0..shown.len() { (cell(label, n, find)) } } }
     };
     let member = |part: &'static str, name: String| {
         move |one: &Value| one[part].as_object().and_then(|all| all.get(&name)).cloned()
@@ -97,7 +97,7 @@ fn side_by_side(versions: &[Value]) -> Markup {
         } }
         tbody {
             (row("seats", &|one| Some(one["seat_cap"].clone())))
-            (row("life of tokens, seconds", &|one| Some(one["token_ttl_seconds"].clone()).filter(|value| !value.is_null())))
+            (row("life of tokens (seconds)", &|one| Some(one["token_ttl_seconds"].clone()).filter(|value| !value.is_null())))
             @for name in names("features") { (row(&name, &member("features", name.clone()))) }
             @for name in names("limits") { (row(&format!("limit: {name}"), &member("limits", name.clone()))) }
             @for name in names("leasing") { (row(&format!("pool: {name}"), &member("leasing", name.clone()))) }

@@ -9,7 +9,7 @@ use crate::kernel::error::Result;
 
 crate::pages! { start:
     /// The first page: that of the platform, of the person's organization, or a choice of them.
-    GET "" calls [overview.platform, issuance.daily, keys.info, log.checkpoint, audit.list_all] => start;
+    GET "" calls [overview.platform, issuance.daily, keys.info, log.checkpoint, log.read, audit.list_all] => start;
     /// Every list of the table.
     GET "/all" => everything;
 }

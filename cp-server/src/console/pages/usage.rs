@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::console::chart::Days;
 use crate::console::html::{Markup, card, decimal, empty, html, meter, quantity, scrolled, time};
 use crate::console::pager::older;
+use crate::console::scopes::Scopes;
 use crate::console::view::{View, items, query, text};
 use crate::console::words;
 use crate::kernel::error::Result;
@@ -66,6 +67,8 @@ async fn overview(view: &mut View) -> Result<Response> {
             .entry((text(limit, "metric").to_owned(), text(limit, "unit").to_owned()))
             .or_default();
     }
+    let named: Vec<&str> = limits.iter().map(|limit| text(limit, "scope")).collect();
+    let scopes = Scopes::read(view, &named).await?;
     let path = format!("/organizations/{own}");
     let window: Vec<NaiveDate> = (0..days).map(|n| first + TimeDelta::days(n)).collect();
     let body = html! {
@@ -84,10 +87,10 @@ async fn overview(view: &mut View) -> Result<Response> {
         }
         div.stack {
             @for (n, (metric, used)) in metrics.iter().take(METRICS).enumerate() {
-                (metric_card(view, n, metric, used, &window, &uses))
+                (metric_card(view, n, metric, used, &window, (&uses, &scopes)))
             }
         }
-        @if !limits.is_empty() { br; (limits_card(view, &path, &listed, &limits)) }
+        @if !limits.is_empty() { br; (limits_card(view, &path, &listed, &limits, &scopes)) }
         @if metrics.len() > METRICS { p.soft { "The first " (METRICS) " metrics are shown. The list of usage events has all." } }
     };
     let crumbs = view.crumbs("Usage and limits");
@@ -112,7 +115,7 @@ fn metric_card(
     (metric, unit): &Metric,
     used: &BTreeMap<NaiveDate, f64>,
     window: &[NaiveDate],
-    uses: &[Value],
+    (uses, scopes): (&[Value], &Scopes),
 ) -> Markup {
     let points: Vec<(NaiveDate, f64)> =
         window.iter().map(|day| (*day, used.get(day).copied().unwrap_or(0.0))).collect();
@@ -129,10 +132,10 @@ fn metric_card(
     };
     let pace = pace(&points);
     let sum: f64 = points.iter().map(|(_, used)| used).sum();
-    let more = html! { span.quiet { (decimal(sum)) " " (unit) " in " (points.len()) " days" } };
+    let more = html! { span.quiet { (decimal(sum)) @if let Some(unit) = unit_of(unit) { " " (words::visible(&unit)) } " in " (points.len()) " days" } };
     let body = html! {
         div."in stack" {
-            @for limit in &limits { (limit_row(view, limit, pace)) }
+            @for limit in &limits { (limit_row(view, limit, pace, scopes)) }
             (chart.line())
         }
         details.fold {
@@ -146,7 +149,7 @@ fn metric_card(
 }
 
 /// All limits, also those whose use the page does not read.
-fn limits_card(view: &View, path: &str, page: &Value, limits: &[Value]) -> Markup {
+fn limits_card(view: &View, path: &str, page: &Value, limits: &[Value], scopes: &Scopes) -> Markup {
     let names = ["metric", "unit", "scope", "window", "period"];
     let delete = |limit: &Value| {
         let own = query(names.map(|name| (name, text(limit, name))));
@@ -162,11 +165,11 @@ fn limits_card(view: &View, path: &str, page: &Value, limits: &[Value]) -> Marku
             tbody { @for limit in limits { tr {
                 td {
                     a.whole href=(view.url(&format!("/limits/{}", text(limit, "id")))) { (words::visible(text(limit, "metric"))) }
-                    br; small.quiet { (words::visible(text(limit, "unit"))) }
+                    @if let Some(unit) = unit_of(text(limit, "unit")) { br; small.quiet { (words::visible(&unit)) } }
                 }
-                td data-l="scope" { code { (words::visible(text(limit, "scope"))) } }
+                td data-l="scope" { (scopes.link(text(limit, "scope"))) }
                 td data-l="window" { (window_of(limit)) }
-                td data-l="enforcement" { (words::spaced(text(limit, "enforcement"))) }
+                td data-l="enforcement" { (if text(limit, "enforcement") == "observe" { "observed only" } else { "enforced" }) }
                 td.r data-l="limit" { (quantity(&limit["quantity"])) }
                 td.r {
                     // A budget sets the others.
@@ -181,16 +184,23 @@ fn limits_card(view: &View, path: &str, page: &Value, limits: &[Value]) -> Marku
     card("h-limits", "All limits", &html! {}, &body)
 }
 
+/// Returns the words for a unit; none for things that are counted.
+fn unit_of(unit: &str) -> Option<String> {
+    (!["count", ""].contains(&unit)).then(|| words::spaced(unit))
+}
+
 fn window_of(limit: &Value) -> String {
     match text(limit, "window") {
         "gauge" => "in all".to_owned(),
         "cycle" => "in this cycle".to_owned(),
+        "rolling" => format!("{}, rolling", text(limit, "period")),
+        "calendar" => text(limit, "period").to_owned(),
         window => format!("{} {}", text(limit, "period"), words::spaced(window)),
     }
 }
 
 /// A limit: how much of it is used, and when it is full at this pace.
-fn limit_row(view: &View, limit: &Value, pace: f64) -> Markup {
+fn limit_row(view: &View, limit: &Value, pace: f64, scopes: &Scopes) -> Markup {
     let scope = text(limit, "scope");
     let until = words::parse_instant(text(&limit["interval"], "until"));
     let resets = until.filter(|at| text(limit, "window") != "rolling" && *at > view.now);
@@ -204,7 +214,7 @@ fn limit_row(view: &View, limit: &Value, pace: f64) -> Markup {
     html! {
         div {
             p.soft {
-                a.in-text href=(view.url(&format!("/limits/{}", text(limit, "id")))) { (window_of(limit)) } @if scope != "organization" { ", " code { (scope) } }
+                a.in-text href=(view.url(&format!("/limits/{}", text(limit, "id")))) { (words::capitalized(&window_of(limit))) } @if scope != "organization" { ", for " (scopes.link(scope)) }
                 @if let Some(at) = resets { ", resets on " (time(at)) }
                 @if text(limit, "enforcement") == "observe" { ", observed only" }
             }

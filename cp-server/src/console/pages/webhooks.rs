@@ -102,8 +102,8 @@ fn deliveries(view: &View, scene: &Scene, page: &Value, asked: &str) -> Markup {
         } @else {
             (scrolled(&html! { table.cards-s {
                 thead { tr {
-                    th scope="col" { "Event" } th scope="col" { "State" } th scope="col" { "Attempts" }
-                    th scope="col" { "Created" } th scope="col" { "Next" } th scope="col" { span.sr { "Actions" } }
+                    th scope="col" { "Event" } th scope="col" { "State" } th.r scope="col" { "Attempts" }
+                    th scope="col" { "Next" } th scope="col" { span.sr { "Actions" } }
                 } }
                 tbody { @for one in &all { (row(view, one)) } }
             } }))
@@ -120,11 +120,10 @@ fn row(view: &View, one: &Value) -> Markup {
         tr {
             td {
                 a.whole href=(view.url(&format!("/webhook-deliveries/{key}"))) { code { (text(one, "type")) } }
-                br; small.quiet { "#" (one["seq"]) }
+                br; small.quiet { "#" (one["seq"]) @if let Some(at) = at("created_at") { " · " (short_time(at, view.now)) } }
             }
             td { (state(text(one, "status"))) }
-            td.num data-l="attempts" { (one["attempts"]) }
-            td data-l="created" { @if let Some(at) = at("created_at") { (short_time(at, view.now)) } }
+            td.r data-l="attempts" { (one["attempts"]) }
             td data-l="next" { @match at("next_attempt_at") { Some(at) => (short_time(at, view.now)), None => "–" } }
             td.r {
                 @if ["failed", "skipped", "pending"].contains(&text(one, "status")) && view.may("webhook_deliveries.retry") {
