@@ -48,11 +48,17 @@ pub(super) fn member(view: &View, name: &str, value: &Value, label: Option<&str>
         ("status" | "state", Value::String(word)) => state(word),
         // No product stands for all of them.
         ("product", Value::String(label)) if label.is_empty() => html! { span.quiet { "all" } },
+        ("scope", Value::String(scope)) if scope.contains(':') => {
+            let (kind, key) = scope.split_once(':').unwrap_or_default();
+            html! { (words::spaced(kind)) " " (id(key, "the ID of the scope")) }
+        }
         (_, Value::String(key)) if name != "id" && !key.is_empty() => match link(view, name, key) {
             Some(url) => {
                 html! { a href=(url) { (label.map_or_else(|| words::short(key), str::to_owned)) } }
             }
-            None if is_identifier(name) => id(key, &format!("the {}", words::spaced(name))),
+            None if is_identifier(name) || is_uuid(key) => {
+                id(key, &format!("the {}", words::spaced(name)))
+            }
             None if key.starts_with("https://") || key.starts_with("http://") => {
                 html! { a href=(key) rel="noopener noreferrer" { (words::visible(key)) } }
             }
@@ -73,6 +79,11 @@ pub(super) fn member(view: &View, name: &str, value: &Value, label: Option<&str>
         (_, Value::Object(members)) if members.is_empty() => html! { span.quiet { "none" } },
         _ => short(value),
     }
+}
+
+/// Whether a text is a UUID, such as that of a binding's subject.
+fn is_uuid(text: &str) -> bool {
+    text.len() == 36 && text.parse::<uuid::Uuid>().is_ok()
 }
 
 /// Whether a member contains an identifier.

@@ -104,7 +104,10 @@ fn line(view: &View, event: &Value) -> Markup {
 pub(in crate::console) fn told(event: &Value) -> Markup {
     let action = event["action"].as_str().unwrap_or_default();
     let is_part = action.rsplit('.').next().is_some_and(|verb| verb.contains('_'));
-    let name = [&event["after"], &event["before"]].into_iter().find_map(name_of);
+    // The sentences about signing in are complete.
+    let is_complete = ["console_links.", "sessions."].iter().any(|slice| action.starts_with(slice));
+    let states = [&event["after"], &event["before"]];
+    let name = states.into_iter().find_map(name_of).filter(|_| !is_complete);
     html! {
         (sentence(event))
         // After a change of a part, the name is that of the part.

@@ -202,7 +202,7 @@ fn entry(view: &View, event: &Value) -> Markup {
                 p {
                     code { (text(event, "action")) } " on "
                     code { (text(event, "target_type")) " " (words::short(text(event, "target_id"))) }
-                    @if let Some(path) = thing_of(view, event) { " " a.in-text href=(view.url(&path)) { "Open the " (words::spaced(text(event, "target_type"))) } }
+                    @if let Some(path) = thing_of(view, event) { " " a.in-text href=(view.url(&path)) { "Open the " (noun_of(event)) } }
                 }
                 @if let Some(reason) = event["reason"].as_str() { blockquote { (words::visible(reason)) } }
                 (diff::table(&event["before"], &event["after"], FIELDS))
@@ -218,6 +218,11 @@ fn entry(view: &View, event: &Value) -> Markup {
             }
         }
     }
+}
+
+/// Returns the noun of the thing that an event is about.
+fn noun_of(event: &Value) -> String {
+    words::singular(&format!("{}s", text(event, "target_type").replace('_', "-")))
 }
 
 /// Returns the page of the thing that an event is about, unless the event ended it.

@@ -152,7 +152,7 @@ fn facts(webhook: &Value) -> Markup {
         }
         dt { "Types" } dd { (list("types")) }
         dt { "Order" } dd { (words::spaced(text(webhook, "ordering"))) }
-        @if let Some(signature) = webhook["signature"].as_str() { dt { "Signature" } dd { (signature) } }
+        @if let Some(signature) = webhook["signature"].as_str() { dt { "Signature" } dd { (words::spaced(signature)) } }
         @if let Some(key) = webhook["public_key"].as_str() { dt { "Public key" } dd { (id(key, "the public key")) } }
         dt { "Created" } dd { @if let Some(at) = words::parse_instant(text(webhook, "created_at")) { (time(at)) } }
     } } };
