@@ -12,7 +12,15 @@ use crate::kernel::http::line::BASE;
 use crate::kernel::http::routes::Operations;
 
 /// Paths that web pages of any origin may read: signed or public documents, without a credential.
-const SHARED: [&str; 3] = ["/.well-known/jwks.json", "/status-lists", "/log/"];
+const SHARED: [&str; 7] = [
+    "/.well-known/jwks.json",
+    "/status-lists",
+    "/log/checkpoint",
+    "/log/consistency",
+    "/log/key",
+    "/log/proof",
+    "/log/tile/",
+];
 
 pub(super) fn secure(headers: &mut HeaderMap, is_https: bool) {
     if is_https {
