@@ -214,7 +214,7 @@ impl Bench {
             format!("/subscriptions/{}", self.subscription),
             "/plans/team/versions".to_owned(),
             format!("/licenses/{license}/bundles?limit=4"),
-            format!("/licenses/{license}/leases/pools"),
+            format!("/licenses/{license}/pools"),
             format!("/organizations/{id}/audit?limit=8&target={license}"),
             format!("/licenses/{license}/verdict"),
         ];
