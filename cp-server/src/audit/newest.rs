@@ -8,9 +8,8 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::finding::{Finding, Stopped, Verified, found};
+use super::finding::{Finding, Stopped, Verified};
 use super::key::SignedCheckpoint;
-use super::ranges::Ranges;
 use super::replay::{Batch, Replay};
 use super::verify::{check_rollback, last_signed, tree_at};
 use crate::audit::Log;
@@ -127,25 +126,14 @@ async fn replay(
     }
     seen.from = tree.size.saturating_sub(AT_MOST);
     let anchors = signed.map(|signed| ("log_checkpoints".to_owned(), signed)).into_iter().collect();
-    let (erased, declared) = (Ranges::default(), Ranges::default());
-    let start = tree_at(&mut cx.tx, seen.from).await?;
-    let mut replay = Replay { tree: start, anchors, erased, declared };
+    let mut replay = Replay::new(tree_at(&mut cx.tx, seen.from).await?, anchors);
     while replay.tree.size < tree.size {
         let batch = Batch::next(&mut cx.tx, replay.tree.size, tree.size).await?;
         replay.batch(&batch)?;
         seen.replayed = replay.tree.size - seen.from;
     }
-    if replay.tree.root() != tree.root() {
-        return found(None, None, "log_tree.peaks does not match the events: root mismatch");
-    }
+    replay.check_root(&tree)?;
     // The event that declares an erasure is behind the erased one.
-    if let Some(seq) = replay.erased.first_outside(&replay.declared) {
-        return found(
-            Some(seq),
-            None,
-            "its content is missing, and no erasure in the log names it",
-        );
-    }
-    seen.erased = replay.erased.count();
+    seen.erased = replay.check_erased()?;
     Ok(())
 }

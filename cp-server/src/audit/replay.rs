@@ -171,11 +171,34 @@ pub(super) struct Replay<'a> {
     /// The checkpoints that the tree must match at their sizes.
     pub(super) anchors: Vec<(String, &'a SignedCheckpoint)>,
     /// The positions of events without content, and the positions that erasures name.
-    pub(super) erased: Ranges,
-    pub(super) declared: Ranges,
+    erased: Ranges,
+    declared: Ranges,
 }
 
-impl Replay<'_> {
+impl<'a> Replay<'a> {
+    pub(super) fn new(start: Tree, anchors: Vec<(String, &'a SignedCheckpoint)>) -> Self {
+        Self { tree: start, anchors, erased: Ranges::default(), declared: Ranges::default() }
+    }
+
+    /// Checks the replayed tree against the stored one.
+    pub(super) fn check_root(&self, stored: &Tree) -> Verified<()> {
+        if self.tree.root() != stored.root() {
+            return found(None, None, "log_tree.peaks does not match the events: root mismatch");
+        }
+        Ok(())
+    }
+
+    /// Checks that erasures name all events without content. Returns how many these are.
+    pub(super) fn check_erased(&self) -> Verified<u64> {
+        match self.erased.first_outside(&self.declared) {
+            Some(seq) => {
+                let what = "its content is missing, and no erasure in the log names it";
+                found(Some(seq), None, what)
+            }
+            None => Ok(self.erased.count()),
+        }
+    }
+
     pub(super) fn batch(&mut self, batch: &Batch) -> Verified<()> {
         for (seq, event) in (batch.from..).zip(&batch.events) {
             let Some(event) = event else {

@@ -14,7 +14,6 @@ use super::finding::found;
 pub use super::finding::{Finding, Stopped, Verified};
 use super::high_water;
 use super::key::{LogKey, SignedCheckpoint};
-use super::ranges::Ranges;
 use super::replay::{self, Replay};
 use super::stored_hashes::root_at;
 use crate::audit::Log;
@@ -93,8 +92,7 @@ pub async fn verify(
         since.map(|since| (KEPT.to_owned(), since)),
     ];
     let anchors = anchors.into_iter().flatten().collect();
-    let (erased, declared) = (Ranges::default(), Ranges::default());
-    let mut replay = Replay { tree: start, anchors, erased, declared };
+    let mut replay = Replay::new(start, anchors);
     let (batches, mut read) = mpsc::channel(replay::AHEAD);
     let reader = tokio::spawn(replay::read(tx, from, tree.size, batches));
     while let Some(batch) = read.recv().await {
@@ -103,24 +101,16 @@ pub async fn verify(
     }
     let mut tx = reader.await.map_err(|error| Stopped::Failed(error.into()))?;
     let waiting = check_rest(&mut tx, tree.size).await?;
-    if replay.tree.root() != tree.root() {
-        return found(None, None, "log_tree.peaks does not match the events: root mismatch");
-    }
+    replay.check_root(&tree)?;
     for (name, anchor) in &replay.anchors {
         check_rollback(anchor, tree.size, name)?;
     }
-    if let Some(seq) = replay.erased.first_outside(&replay.declared) {
-        return found(
-            Some(seq),
-            None,
-            "its content is missing, and no erasure in the log names it",
-        );
-    }
+    let erased = replay.check_erased()?;
     let bundles = check_bundles(&mut tx).await?;
     Ok(Report {
         size: tree.size,
         from,
-        erased: replay.erased.count(),
+        erased,
         waiting,
         bundles,
         root: tree.root(),
