@@ -12,6 +12,7 @@ mod chart;
 mod confirmations;
 mod cookies;
 mod diff;
+mod filters;
 mod form;
 mod frame;
 mod generic;

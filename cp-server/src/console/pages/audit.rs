@@ -5,7 +5,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::Value;
 
 use crate::console::diff;
-use crate::console::form::anchor;
+use crate::console::filters::{self, Filter};
 use crate::console::generic::history::{name_owners, sign_of, told};
 use crate::console::html::{Markup, card_time, empty, html, icon, id};
 use crate::console::log_head::{self, LogHead};
@@ -25,7 +25,7 @@ crate::pages! { audit:
 }
 
 /// The filters: parameter and label.
-const FILTERS: [(&str, &str, &str); 5] = [
+const FILTERS: [Filter; 5] = [
     ("actor", "Who", "an ID"),
     ("action", "What", "licenses.suspend"),
     ("target", "Which thing", "an ID"),
@@ -34,7 +34,7 @@ const FILTERS: [(&str, &str, &str); 5] = [
 ];
 
 /// The filters that are folded: parameter, label and example.
-const MORE: [(&str, &str, &str); 4] = [
+const MORE: [Filter; 4] = [
     ("target_type", "Kind of thing", "license"),
     ("project", "Project", "an ID"),
     ("product", "Product", "studio"),
@@ -91,7 +91,7 @@ async fn page(view: &mut View, operation: &str, own: Option<String>) -> Result<R
         @if let Some(head) = &head { (strip(view, head)) }
         @if let Some(refusal) = refusal { (refusal) br; }
         form.filters action=(view.url(&view.path)) role="search" aria-label="Filters" {
-            @for one in &FILTERS { (filter(view, one)) }
+            @for one in &FILTERS { (filters::entry(view, one)) }
             button.btn { "Apply" }
             @if !asked.is_empty() { a."btn plain" href=(view.url(&view.path)) { "Clear" } }
             (more_filters(view, own.is_none()))
@@ -108,31 +108,21 @@ async fn page(view: &mut View, operation: &str, own: Option<String>) -> Result<R
     view.page("Audit log", &crumbs, &body)
 }
 
-fn own_filters() -> impl Iterator<Item = &'static (&'static str, &'static str, &'static str)> {
+fn own_filters() -> impl Iterator<Item = &'static Filter> {
     FILTERS.iter().chain(&MORE)
-}
-
-fn filter(view: &View, (name, label, example): &(&str, &str, &str)) -> Markup {
-    let anchor = anchor(name);
-    html! {
-        label for=(anchor) { (label)
-            input id=(anchor) name=(name) placeholder=(example) autocomplete="off"
-                value=(view.asked(name).unwrap_or_default());
-        }
-    }
 }
 
 /// The other filters. Only the platform's log has events of several organizations.
 fn more_filters(view: &View, is_of_platform: bool) -> Markup {
     let source = view.asked("source").unwrap_or_default();
-    let is_used = |name: &str| view.asked(name).is_some_and(|text| !text.trim().is_empty());
+    let is_used = |name| filters::is_used(view, name);
     let is_open = is_used("source") || MORE.iter().any(|(name, ..)| is_used(name));
     html! {
         details.more open[is_open] {
             summary { "More filters" }
             div.filters {
                 @for one in MORE.iter().filter(|one| is_of_platform || one.0 != "organization") {
-                    (filter(view, one))
+                    (filters::entry(view, one))
                 }
                 label for="f-source" { "Author"
                     select #f-source name="source" {

@@ -3,6 +3,7 @@
 use axum::response::Response;
 use serde_json::Value;
 
+use crate::console::filters::{self, Filter};
 use crate::console::html::{Markup, card, empty, html, icon, json, scrolled, state};
 use crate::console::scopes::Scopes;
 use crate::console::view::{View, given, items, query, text};
@@ -18,7 +19,7 @@ crate::pages! { effective:
 const PAGES: usize = 10;
 
 /// The questions of the form: name, label and an example.
-const ASKED: [(&str, &str, &str); 7] = [
+const ASKED: [Filter; 7] = [
     ("product", "Product", "studio"),
     ("subject", "Subject", "a model, a feature, or an ID"),
     ("project", "Project", "an ID"),
@@ -104,7 +105,7 @@ async fn find(view: &mut View, own: &str, newest: &[Value], typed: &str) -> Resu
 }
 
 fn form(view: &View, people: &[Value], typed: &str) -> Markup {
-    let is_used = |name: &str| view.asked(name).is_some_and(|text| !text.trim().is_empty());
+    let is_used = |name| filters::is_used(view, name);
     let includes = is_used("include");
     let is_open = includes || ASKED[SHOWN..].iter().any(|(name, ..)| is_used(name));
     html! {
@@ -114,12 +115,12 @@ fn form(view: &View, people: &[Value], typed: &str) -> Markup {
                     placeholder="the organization itself";
                 datalist #f-user-l { @for person in people { option value=(text(person, "email")) {} } }
             }
-            @for one in &ASKED[..SHOWN] { (question(view, one)) }
+            @for one in &ASKED[..SHOWN] { (filters::entry(view, one)) }
             button.btn { "Ask" }
             details.more open[is_open] {
                 summary { "More questions" }
                 div.filters {
-                    @for one in &ASKED[SHOWN..] { (question(view, one)) }
+                    @for one in &ASKED[SHOWN..] { (filters::entry(view, one)) }
                     label for="f-include" { "Definitions"
                         select #f-include name="include" {
                             option value="" { "left out" }
@@ -128,15 +129,6 @@ fn form(view: &View, people: &[Value], typed: &str) -> Markup {
                     }
                 }
             }
-        }
-    }
-}
-
-fn question(view: &View, (name, label, example): &(&str, &str, &str)) -> Markup {
-    html! {
-        label for={ "f-" (name) } { (label)
-            input id={ "f-" (name) } name=(name) placeholder=(example) autocomplete="off"
-                value=(view.asked(name).unwrap_or_default());
         }
     }
 }
@@ -173,7 +165,7 @@ fn result(
     let who = person.map_or(other, |person| text(person, "email"));
     let all = items(found);
     let chain = found["chain"].as_array().cloned().unwrap_or_default();
-    let is_asked = view.asked("subject").is_some_and(|subject| !subject.trim().is_empty());
+    let is_asked = filters::is_used(view, "subject");
     html! {
         div.stack {
             @if found["active"] == false {
