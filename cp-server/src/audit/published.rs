@@ -13,7 +13,7 @@ use crate::audit::Log;
 use crate::kernel::app::Part;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Document;
-use crate::kernel::http::routes::Raw;
+use crate::kernel::http::raw::Raw;
 use crate::kernel::journal::store;
 
 crate::routes! {

@@ -30,7 +30,7 @@ use crate::kernel::db::Conn;
 use crate::kernel::declaration::{Declaration, Export, Happening};
 use crate::kernel::effect::Effect;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::http::routes::Raw;
+use crate::kernel::http::raw::Raw;
 use crate::kernel::http::{endpoint, json};
 use crate::kernel::secret::{Secret, ShownOnce, sha256};
 use crate::kernel::text::Email;

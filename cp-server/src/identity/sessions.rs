@@ -40,7 +40,7 @@ use crate::kernel::declaration::{Declaration, Export, Happening};
 use crate::kernel::effect::Effect;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
-use crate::kernel::http::routes::Raw;
+use crate::kernel::http::raw::Raw;
 use crate::kernel::journal::record;
 use crate::kernel::journal::record::Entry;
 use crate::kernel::secret::sha256;

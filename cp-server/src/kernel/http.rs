@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod cx;
 pub mod endpoint;
+mod erased;
 pub mod idempotency;
 pub mod in_process;
 pub mod json;
@@ -10,6 +11,7 @@ pub mod line;
 pub mod openapi;
 pub mod operation;
 pub mod page;
+pub mod raw;
 mod reading;
 pub mod routes;
 pub mod turns;

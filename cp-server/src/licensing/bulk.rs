@@ -34,7 +34,7 @@ use crate::kernel::http::endpoint::read_body;
 use crate::kernel::http::idempotency::Once;
 use crate::kernel::http::json;
 use crate::kernel::http::line::BODY_LIMIT;
-use crate::kernel::http::routes::Raw;
+use crate::kernel::http::raw::Raw;
 use crate::kernel::journal::record;
 use crate::kernel::journal::record::Entry;
 use crate::kernel::text::{KeyId, Name};

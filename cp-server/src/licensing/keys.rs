@@ -39,7 +39,7 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Created, Resource};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::page::{NoFilter, Page};
-use crate::kernel::http::routes::Raw;
+use crate::kernel::http::raw::Raw;
 use crate::kernel::kek;
 use crate::kernel::secret::Secret;
 use crate::kernel::text::{KeyId, Prose};

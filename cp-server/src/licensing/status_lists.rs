@@ -39,7 +39,7 @@ use crate::kernel::app::{App, Part};
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Document;
-use crate::kernel::http::routes::Raw;
+use crate::kernel::http::raw::Raw;
 use crate::licensing::ids::StatusListId;
 
 crate::routes! {

@@ -32,7 +32,7 @@ use crate::kernel::access::shares::Shares;
 use crate::kernel::app::Part;
 use crate::kernel::error::Result;
 use crate::kernel::http::json;
-use crate::kernel::http::routes::Raw;
+use crate::kernel::http::raw::Raw;
 
 crate::routes! {
     /// The import of objects from other systems.

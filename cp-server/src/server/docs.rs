@@ -18,7 +18,7 @@ use serde::Deserialize;
 use crate::kernel::app::Part;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Document;
-use crate::kernel::http::routes::Raw;
+use crate::kernel::http::raw::Raw;
 use crate::server::api_document::{ApiDocument, CACHE};
 
 const MEDIA_TYPE: &str = "text/html; charset=utf-8";

@@ -17,7 +17,7 @@ use crate::audit;
 use crate::backup;
 use crate::kernel::app::{App, Part};
 use crate::kernel::error::Result;
-use crate::kernel::http::routes::Raw;
+use crate::kernel::http::raw::Raw;
 use crate::licensing::keys::keyring::Keyring;
 use crate::telemetry;
 

@@ -30,7 +30,7 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Resource;
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::line::BASE;
-use crate::kernel::http::routes::Raw;
+use crate::kernel::http::raw::Raw;
 use crate::kernel::outbound::mailing::Letter;
 use crate::kernel::secret::sha256;
 use crate::kernel::text::Email;

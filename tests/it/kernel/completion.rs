@@ -15,7 +15,7 @@ use cp_server::kernel::error::Result;
 use cp_server::kernel::http::answer::NoContent;
 use cp_server::kernel::http::cx::Cx;
 use cp_server::kernel::http::line::BASE;
-use cp_server::kernel::http::routes::Raw;
+use cp_server::kernel::http::raw::Raw;
 use cp_server::server;
 use futures_util::FutureExt;
 use tower::ServiceExt;

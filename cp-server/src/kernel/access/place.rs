@@ -70,18 +70,29 @@ pub enum Exposure {
 
 /// The result of authorization.
 pub trait Authorized: Copy + Send + Sync + 'static {
-    fn organization(self) -> Option<OrganizationId>;
+    fn scope(self) -> Scope;
+    /// Returns the result again.
+    ///
+    /// # Panics
+    /// When the scope is not of such a result.
+    fn of(scope: Scope) -> Self;
 }
 
 impl Authorized for OrganizationId {
-    fn organization(self) -> Option<OrganizationId> {
-        Some(self)
+    fn scope(self) -> Scope {
+        Scope::Organization { organization_id: self }
+    }
+    fn of(scope: Scope) -> Self {
+        scope.organization().expect("the place is in an organization")
     }
 }
 
 impl Authorized for Scope {
-    fn organization(self) -> Option<OrganizationId> {
-        Scope::organization(self)
+    fn scope(self) -> Scope {
+        self
+    }
+    fn of(scope: Scope) -> Self {
+        scope
     }
 }
 

@@ -70,7 +70,27 @@ impl<G> Cx<G> {
         }
     }
 
-    /// Moves the request to another place, such as the organization of the credential in its body.
+    /// Moves the request to another place.
+    pub(in crate::kernel) fn moved<H>(self, at: H) -> Cx<H> {
+        let Self { app, caller, tx, now, parts, audit, counts, .. } = self;
+        let Self { completes, client, is_committed, is_rehearsal, .. } = self;
+        Cx {
+            app,
+            caller,
+            at,
+            tx,
+            now,
+            parts,
+            audit,
+            counts,
+            completes,
+            client,
+            is_committed,
+            is_rehearsal,
+        }
+    }
+
+    /// Moves the request to another place for a while, such as the organization of the credential in its body.
     /// [`Self::take_back`] ends the visit.
     pub fn visiting<H>(&mut self, at: H) -> Cx<H> {
         let tx = std::mem::replace(&mut self.tx, self.app.db.read());

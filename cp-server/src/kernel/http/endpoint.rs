@@ -18,27 +18,26 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{FromRequestParts, Path, RawPathParams, Request};
+use axum::extract::{FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, header};
 use axum::response::Response;
 use cp_contracts::ProblemCode;
 
 use crate::kernel::access::admission::{self, BodyAttempt};
-use crate::kernel::access::caller::{Caller, Permission};
-use crate::kernel::access::place::{Authorized, PathTarget};
+use crate::kernel::access::caller::Caller;
 use crate::kernel::app::{App, Part};
 use crate::kernel::completion::{Client, Deadline, to_the_end};
-use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::http::answer::{Answer, Output, etag, has_tag};
+use crate::kernel::http::answer::{Answer, has_tag};
 use crate::kernel::http::cx::Cx;
+use crate::kernel::http::erased::{AnyOperation, AnyTarget};
 use crate::kernel::http::idempotency::Once;
 use crate::kernel::http::in_process;
 use crate::kernel::http::json;
 use crate::kernel::http::line::Line;
-use crate::kernel::http::operation::{Args, Op, Source};
-use crate::kernel::http::reading::{Before, Reader, Readers, Reading};
+use crate::kernel::http::operation::Source;
+use crate::kernel::http::reading::{Readers, Reading, read_again};
 use crate::kernel::http::turns::{Turn, Turns};
 use crate::kernel::journal::draft::AuditDraft;
 use crate::kernel::journal::record::record;
@@ -48,9 +47,9 @@ use crate::kernel::traces::{Span, Tracing};
 const ATTEMPTS: u32 = 5;
 
 /// Serves one line, and starts over when other requests were faster.
-pub(in crate::kernel) async fn serve<A: Args, R: Output>(
+pub(in crate::kernel) async fn serve(
     line: Arc<Line>,
-    op: impl for<'a> Op<'a, A, R>,
+    operation: Arc<dyn AnyOperation>,
     readers: Readers,
     app: App,
     request: Request,
@@ -60,16 +59,18 @@ pub(in crate::kernel) async fn serve<A: Args, R: Output>(
     if line.keyed {
         parts.extensions.insert(BodyAttempt::default());
     }
+    let place = operation.place(&mut parts);
     let parts = Arc::new(parts);
     // Before the body is read and a transaction begins: a refused request delays no other tenant.
     let named = async || {
-        let Ok(place) = place_of::<A::PathTarget>(&parts).await else { return Ok(None) };
+        let Ok(place) = &place else { return Ok(None) };
         let owner = place.owner(&mut app.db.read()).await?;
         // An operation without an organization in its path acts on the only one in which the caller
         // may perform it.
         Ok(owner.or_else(|| caller.widest_scope(line.permission).ok()?.organization()))
     };
     admission::charge(&app, &caller, &parts, &line, named).step("charge").await?;
+    let place = place?;
     let body = match line.reads() {
         true => Bytes::new(),
         false => read_body(&parts, body, line.body_limit).step("read body").await?,
@@ -86,7 +87,7 @@ pub(in crate::kernel) async fn serve<A: Args, R: Output>(
         true => Client::that_may_leave(),
         false => (Client::that_stays(), None),
     };
-    let work = Admitted { line, readers, app, caller, parts, body }.run(op, client);
+    let work = Admitted { line, operation, place, readers, app, caller, parts, body }.run(client);
     // On the heap: an operation of many bytes would be moved several times.
     let work = Box::pin(work);
     if completes { to_the_end(deadline.bounds(work)).await } else { work.await }
@@ -95,6 +96,8 @@ pub(in crate::kernel) async fn serve<A: Args, R: Output>(
 /// A request that was admitted.
 struct Admitted {
     line: Arc<Line>,
+    operation: Arc<dyn AnyOperation>,
+    place: Box<dyn AnyTarget>,
     readers: Readers,
     app: App,
     caller: Caller,
@@ -103,15 +106,11 @@ struct Admitted {
 }
 
 impl Admitted {
-    async fn run<A: Args, R: Output>(
-        self,
-        op: impl for<'a> Op<'a, A, R>,
-        mut client: Client,
-    ) -> Result<Response> {
+    async fn run(self, mut client: Client) -> Result<Response> {
         let mut attempts = 1;
         loop {
             let mark = self.app.db.durability_mark();
-            let done = self.attempt(op, client).await;
+            let done = self.attempt(client).await;
             // An earlier attempt of an `own_transaction` line may have committed something.
             client = Client::that_stays();
             let Err(error) = done else { return done };
@@ -126,16 +125,12 @@ impl Admitted {
         }
     }
 
-    async fn attempt<A: Args, R: Output>(
-        &self,
-        op: impl for<'a> Op<'a, A, R>,
-        client: Client,
-    ) -> Result<Response> {
-        let Self { line, readers, app, caller, parts, body } = self;
+    async fn attempt(&self, client: Client) -> Result<Response> {
+        let Self { line, operation, place, readers, app, caller, parts, body } = self;
         let now = app.clock.now();
         let mark = app.db.durability_mark();
         // Until the end of the transaction.
-        let _turn = self.turn::<A>().await?;
+        let _turn = self.turn().await?;
         let (mut tx, client) = match line.reads() || line.own_transaction {
             true => (in_process::connection(app, caller, parts).await, client),
             false => {
@@ -144,7 +139,6 @@ impl Admitted {
             }
         };
 
-        let place: A::PathTarget = place_of(parts).await?;
         let at = place.authorize(caller, &mut tx, line.permission).step("authorize").await?;
         if line.throughout
             && let Some(organization) = at.organization()
@@ -164,8 +158,8 @@ impl Admitted {
         }
 
         let mut audit = AuditDraft::default();
-        if let Some(reader) = reader_before::<R>(line, readers) {
-            let reading = reader(Reading { app, caller, parts, tx, now });
+        if let Some(reader) = reader_before(line, &**operation, readers) {
+            let reading = read_again(&*reader, Reading { app, caller, parts, tx, now });
             let (conn, before) = reading.within(Span::step("read before")).await;
             tx = conn;
             let before = match before {
@@ -183,15 +177,17 @@ impl Admitted {
         } else {
             Source::Body(body)
         };
-        let args = A::read(place, source)?;
         let (app, caller, parts) = (app.clone(), caller.clone(), parts.clone());
         let completes = line.completes();
-        let mut cx = Cx { audit, completes, client, ..Cx::new(app, caller, parts, at, tx, now) };
+        let cx = Cx { audit, completes, client, ..Cx::new(app, caller, parts, at, tx, now) };
         let span = Span::step("run");
         span.set("cp.operation", line.name);
-        let answer = op.run(&mut cx, args).recorded(span).await;
-        let answer = answer.map_err(|error| error.of(&line.method))?;
-        let answer = answer.answer(line.audited && cx.tx.writes())?;
+        let run = async {
+            let (cx, answer) = operation.run(cx, &**place, source, line.audited).await;
+            answer.map(|answer| (cx, answer))
+        };
+        let done = run.recorded(span).await;
+        let (mut cx, answer) = done.map_err(|error| error.of(&line.method))?;
 
         // Other lines cannot omit their event.
         let omits_event = line.conditional_audit && cx.audit.is_omitted();
@@ -226,12 +222,11 @@ impl Admitted {
 
 impl Admitted {
     /// Waits for the turn of a line `in_turn`. A caller who is refused delays no other.
-    async fn turn<A: Args>(&self) -> Result<Option<Turn>> {
-        let Self { line, app, caller, parts, .. } = self;
+    async fn turn(&self) -> Result<Option<Turn>> {
+        let Self { line, place, app, caller, parts, .. } = self;
         if !line.in_turn || app.db.writes_alone() {
             return Ok(None);
         }
-        let place: A::PathTarget = place_of(parts).await?;
         place.authorize(caller, &mut app.db.read(), line.permission).await?;
         let mut parts = Parts::clone(parts);
         let values = RawPathParams::from_request_parts(&mut parts, &()).await;
@@ -254,9 +249,13 @@ fn render(line: &Line, app: &App, parts: &Parts, answer: Answer) -> Response {
 
 /// Returns the GET line whose response is the state before. It has the same path, or, for an action
 /// such as `/licenses/{id}/revoke`, the path of the target.
-fn reader_before<R: Output>(line: &Line, readers: &Readers) -> Option<Reader> {
+fn reader_before(
+    line: &Line,
+    operation: &dyn AnyOperation,
+    readers: &Readers,
+) -> Option<Arc<dyn AnyOperation>> {
     let names_itself = is_put(line) && line.path.ends_with('}');
-    if line.reads() || line.own_transaction || R::MAKES && !names_itself {
+    if line.reads() || line.own_transaction || operation.makes() && !names_itself {
         return None;
     }
     let readers = readers.get()?;
@@ -265,32 +264,6 @@ fn reader_before<R: Output>(line: &Line, readers: &Readers) -> Option<Reader> {
         _ => line.path,
     };
     readers.get(path).cloned()
-}
-
-/// Runs a GET line in the transaction of another operation.
-pub(in crate::kernel) async fn read_again<A: Args, R: Output>(
-    op: impl for<'a> Op<'a, A, R>,
-    reading: Reading<'_>,
-) -> (Conn, Result<Option<Before>>) {
-    let Reading { app, caller, parts, mut tx, now } = reading;
-    let prepared = async {
-        let place: A::PathTarget = place_of(parts).await?;
-        // The calling line has already authorized the caller, for more than reading.
-        let at = place.authorize(&Caller::system("kernel"), &mut tx, Permission::ANY).await?;
-        Ok((at, A::read(place, Source::Query(""))?))
-    };
-    let (at, args) = match prepared.await {
-        Ok(prepared) => prepared,
-        Err(error) => return (tx, Err(error)),
-    };
-    let (app, caller, parts) = (app.clone(), caller.clone(), parts.clone());
-    let mut cx = Cx { completes: false, ..Cx::new(app, caller, parts, at, tx, now) };
-    let answer = op.run(&mut cx, args).await;
-    let before = answer.and_then(|output| {
-        let Answer { body, tag, .. } = output.answer(false)?;
-        Ok(body.map(|body| Before { tag: tag.unwrap_or_else(|| etag(&body)), body }))
-    });
-    (cx.tx, before)
 }
 
 fn is_put(line: &Line) -> bool {
@@ -306,13 +279,6 @@ fn check_if_match(parts: &Parts, tag: Option<&HeaderValue>) -> Result<()> {
     let detail = "The object has changed since `If-Match` was read; read it again and retry.";
     let current = tag.and_then(|tag| tag.to_str().ok());
     Err(Error::new(ProblemCode::PreconditionFailed, detail).with("current", current))
-}
-
-async fn place_of<P: PathTarget>(parts: &Arc<Parts>) -> Result<P> {
-    let mut parts = Parts::clone(parts);
-    // An ID that cannot be parsed does not exist.
-    let place = Path::<P>::from_request_parts(&mut parts, &()).await;
-    place.map(|Path(place)| place).map_err(|_| Error::not_found(P::noun()))
 }
 
 /// Reads the whole body, if it is JSON and not too large.

@@ -1,7 +1,6 @@
 //! Reads of a resource in the transaction of another operation.
 
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use axum::body::Bytes;
@@ -9,18 +8,18 @@ use axum::http::HeaderValue;
 use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
 
-use crate::kernel::access::caller::Caller;
+use crate::kernel::access::caller::{Caller, Permission};
 use crate::kernel::app::App;
 use crate::kernel::db::Conn;
 use crate::kernel::error::Result;
+use crate::kernel::http::answer::{Answer, etag};
+use crate::kernel::http::cx::Cx;
+use crate::kernel::http::erased::AnyOperation;
+use crate::kernel::http::operation::Source;
 
-pub(in crate::kernel) type Readers = Arc<OnceLock<HashMap<&'static str, Reader>>>;
-
-/// Runs the GET line of a path in the transaction of another operation. `If-Match` is compared with
-/// the result, and the audit event records it as the state before.
-pub(in crate::kernel) type Reader = Arc<dyn for<'a> Fn(Reading<'a>) -> Read<'a> + Send + Sync>;
-pub(in crate::kernel) type Read<'a> =
-    Pin<Box<dyn Future<Output = (Conn, Result<Option<Before>>)> + Send + 'a>>;
+/// The operations of the GET lines, by their paths. `If-Match` is compared with the result of one, and
+/// the audit event records it as the state before.
+pub(in crate::kernel) type Readers = Arc<OnceLock<HashMap<&'static str, Arc<dyn AnyOperation>>>>;
 
 /// The state of a resource before a change: the body of its GET line, and the entity tag.
 pub(in crate::kernel) struct Before {
@@ -34,4 +33,29 @@ pub(in crate::kernel) struct Reading<'a> {
     pub(in crate::kernel) parts: &'a Arc<Parts>,
     pub(in crate::kernel) tx: Conn,
     pub(in crate::kernel) now: DateTime<Utc>,
+}
+
+/// Runs the operation of a GET line in the transaction of another operation.
+pub(in crate::kernel) async fn read_again(
+    reader: &dyn AnyOperation,
+    reading: Reading<'_>,
+) -> (Conn, Result<Option<Before>>) {
+    let Reading { app, caller, parts, mut tx, now } = reading;
+    let place = match reader.place(&mut Parts::clone(parts)) {
+        Ok(place) => place,
+        Err(error) => return (tx, Err(error)),
+    };
+    // The calling line has already authorized the caller, for more than reading.
+    let kernel = Caller::system("kernel");
+    let at = match place.authorize(&kernel, &mut tx, Permission::ANY).await {
+        Ok(at) => at,
+        Err(error) => return (tx, Err(error)),
+    };
+    let (app, caller, parts) = (app.clone(), caller.clone(), parts.clone());
+    let cx = Cx { completes: false, ..Cx::new(app, caller, parts, at, tx, now) };
+    let (cx, answer) = reader.run(cx, &*place, Source::Query(""), false).await;
+    let before = answer.map(|Answer { body, tag, .. }| {
+        body.map(|body| Before { tag: tag.unwrap_or_else(|| etag(&body)), body })
+    });
+    (cx.tx, before)
 }

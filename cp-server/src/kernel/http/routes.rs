@@ -7,25 +7,23 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 
-use crate::kernel::access::admission;
-use crate::kernel::access::caller::{Caller, Permission, Scope};
+use crate::kernel::access::caller::Permission;
 use crate::kernel::access::place::{Exposure, PathTarget};
 use crate::kernel::app::{App, Part};
-use crate::kernel::completion::{Deadline, to_the_end};
 use crate::kernel::declaration::{self, Declaration};
 use crate::kernel::effect::Effect;
 use crate::kernel::error::Result;
 use crate::kernel::http::answer::Output;
-use crate::kernel::http::endpoint::{read_again, serve};
+use crate::kernel::http::endpoint::serve;
+use crate::kernel::http::erased::{AnyOperation, Typed};
 use crate::kernel::http::line::{Line, Protocol, Shapes};
 use crate::kernel::http::operation::{Args, Op};
-use crate::kernel::http::reading::{Reader, Readers};
-use crate::kernel::traces::{Span, Tracing};
+use crate::kernel::http::raw::{Raw, RawOperation, serve_raw};
+use crate::kernel::http::reading::Readers;
 
 /// Declares a slice's lines: `pub fn routes(&mut Routes)`, and after `declares` its tables. The doc
 /// comment of the slice describes the resource; one file of a slice has it.
@@ -87,7 +85,7 @@ pub struct Routes {
     /// The descriptions of the slices, by their names.
     pub descriptions: BTreeMap<&'static str, &'static str>,
     router: Router<App>,
-    readers: HashMap<&'static str, Reader>,
+    readers: HashMap<&'static str, Arc<dyn AnyOperation>>,
     /// The same map for the handlers, which exist before it is complete.
     complete: Readers,
 }
@@ -306,7 +304,6 @@ impl Adding<'_> {
 
     /// Adds an operation with the eight steps.
     pub fn json<A: Args, R: Output>(mut self, op: impl for<'a> Op<'a, A, R>) {
-        let Self { routes, .. } = self;
         let line = &mut self.line;
         line.exposure = A::PathTarget::EXPOSURE;
         line.areas = A::PathTarget::AREAS;
@@ -318,81 +315,52 @@ impl Adding<'_> {
         line.body_limit = A::BODY_LIMIT;
         line.status = R::STATUS;
         line.also = R::ALSO;
-        if line.reads() {
-            let reader: Reader = Arc::new(move |reading| Box::pin(read_again(op, reading)));
-            routes.readers.insert(line.path, reader);
-        }
-        let (readers, shared) = (routes.complete.clone(), Arc::new(self.line.clone()));
-        let handler = move |State(app): State<App>, request: Request| async move {
-            let answer = serve(shared, op, readers, app, request).await;
-            answer.unwrap_or_else(IntoResponse::into_response)
-        };
-        routes.table.push(self.line.clone());
-        routes.router = std::mem::take(&mut routes.router)
-            .route(&self.line.full_path(), on(filter(&self.line.method), handler));
+        self.served(Arc::new(Typed::new(op)));
     }
 
-    /// Adds an operation that renders its own response.
-    pub fn raw<F, X>(mut self, op: F)
-    where
-        F: Fn(Raw) -> X + Copy + Send + Sync + 'static,
-        X: Future<Output = Result<Response>> + Send + 'static,
-    {
-        self.line.raw = true;
-        let permission = self.line.permission;
-        let shared = Arc::new(self.line.clone());
-        let is_of_platform = self.line.exposure == Exposure::Platform;
-        self.line.exposure = match permission {
-            Permission::PUBLIC => Exposure::Public,
-            _ if is_of_platform => Exposure::Platform,
-            _ => Exposure::Anywhere,
-        };
-        let handler = move |State(app): State<App>, request: Request| {
-            let shared = shared.clone();
-            async move {
-                let (parts, body) = request.into_parts();
-                let answer = async {
-                    let caller =
-                        admission::enter(&app, &parts, &shared).step("authenticate").await?;
-                    let scope = match permission {
-                        Permission::PUBLIC => Scope::Platform,
-                        _ if is_of_platform => {
-                            caller.on_platform(permission)?;
-                            Scope::Platform
-                        }
-                        _ => caller.widest_scope(permission)?,
-                    };
-                    let named = async || Ok(scope.organization());
-                    admission::charge(&app, &caller, &parts, &shared, named).step("charge").await?;
-                    let deadline = Deadline::of(&parts);
-                    // On the heap: the future of every request of the router would be as large.
-                    let span = Span::step("run");
-                    span.set("cp.operation", shared.name);
-                    let raw = Raw { app, caller, scope, parts, body };
-                    let answer = Box::pin(op(raw).recorded(span));
-                    match shared.completes() {
-                        true => to_the_end(deadline.bounds(answer)).await,
-                        false => answer.await,
-                    }
-                };
-                answer.await.unwrap_or_else(IntoResponse::into_response)
-            }
-        };
+    fn served(self, operation: Arc<dyn AnyOperation>) {
         let Self { routes, line } = self;
+        if line.reads() {
+            routes.readers.insert(line.path, operation.clone());
+        }
+        let (readers, shared) = (routes.complete.clone(), Arc::new(line.clone()));
+        let handler = move |State(app): State<App>, request: Request| async move {
+            let answer = serve(shared, operation, readers, app, request).await;
+            answer.unwrap_or_else(IntoResponse::into_response)
+        };
         routes.router = std::mem::take(&mut routes.router)
             .route(&line.full_path(), on(filter(&line.method), handler));
         routes.table.push(line);
     }
-}
 
-/// The input of a raw line.
-pub struct Raw {
-    pub app: App,
-    pub caller: Caller,
-    /// The scope in which the caller holds the permission.
-    pub scope: Scope,
-    pub parts: Parts,
-    pub body: axum::body::Body,
+    /// Adds an operation that renders its own response.
+    pub fn raw<F, X>(self, op: F)
+    where
+        F: Fn(Raw) -> X + Copy + Send + Sync + 'static,
+        X: Future<Output = Result<Response>> + Send + 'static,
+    {
+        // On the heap: the future of every request of the router would be as large.
+        self.served_raw(Arc::new(move |raw| Box::pin(op(raw))));
+    }
+
+    fn served_raw(mut self, operation: RawOperation) {
+        self.line.raw = true;
+        let is_of_platform = self.line.exposure == Exposure::Platform;
+        self.line.exposure = match self.line.permission {
+            Permission::PUBLIC => Exposure::Public,
+            _ if is_of_platform => Exposure::Platform,
+            _ => Exposure::Anywhere,
+        };
+        let Self { routes, line } = self;
+        let shared = Arc::new(line.clone());
+        let handler = move |State(app): State<App>, request: Request| async move {
+            let answer = serve_raw(&shared, &operation, app, request).await;
+            answer.unwrap_or_else(IntoResponse::into_response)
+        };
+        routes.router = std::mem::take(&mut routes.router)
+            .route(&line.full_path(), on(filter(&line.method), handler));
+        routes.table.push(line);
+    }
 }
 
 fn filter(method: &Method) -> MethodFilter {
