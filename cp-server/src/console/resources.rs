@@ -345,7 +345,18 @@ fn is_parameter(rest: &str) -> bool {
 
 /// Returns the words that name a thing.
 pub(super) fn name_of(value: &Value) -> Option<&str> {
-    let members =
-        ["name", "display_name", "title", "email", "slug", "code", "key", "metric", "action"];
+    let members = [
+        "name",
+        // A license has the name of its deployment until it has its own.
+        "deployment_name",
+        "display_name",
+        "title",
+        "email",
+        "slug",
+        "code",
+        "key",
+        "metric",
+        "action",
+    ];
     members.into_iter().find_map(|member| value[member].as_str())
 }

@@ -60,11 +60,7 @@ impl Scene {
             seen => seen?,
         };
         show_owner(view, &seen.value).await?;
-        let mut above = seen.value;
-        if let Some(name) = name_of_license(view, &above).await? {
-            above["name"] = name.into();
-        }
-        self.above = Some(above);
+        self.above = Some(seen.value);
         Ok(())
     }
 
@@ -114,16 +110,6 @@ pub(super) async fn show_owner(view: &mut View, thing: &Value) -> Result<()> {
         Some(owner) => view.show_organization(owner).await,
         None => Ok(()),
     }
-}
-
-/// Returns the name of a license without one: that of its deployment.
-pub(super) async fn name_of_license(view: &mut View, thing: &Value) -> Result<Option<String>> {
-    let Some(deployment) = thing["deployment_id"].as_str() else { return Ok(None) };
-    if thing["subscription_id"].is_null() || name_of(thing).is_some() {
-        return Ok(None);
-    }
-    let deployment = view.visible("deployments.read", &[deployment], "").await?;
-    Ok(deployment["name"].as_str().map(str::to_owned))
 }
 
 /// Returns the link to the list that a thing is in.

@@ -51,6 +51,7 @@ pub struct License {
     pub id: LicenseId,
     pub organization_id: OrganizationId,
     pub deployment_id: DeploymentId,
+    pub deployment_name: Name,
     pub subscription_id: SubscriptionId,
     pub name: Option<Name>,
     /// The stored status; `expired` once the license, its subscription or the trial has ended and
@@ -119,6 +120,7 @@ pub struct LicenseRow {
     pub id: LicenseId,
     pub organization_id: OrganizationId,
     pub deployment_id: DeploymentId,
+    pub deployment_name: Name,
     pub subscription_id: SubscriptionId,
     pub name: Option<Name>,
     pub status_reason: Option<String>,
@@ -153,7 +155,7 @@ impl Record for LicenseRow {
                           AND plan_versions.version = subscriptions.plan_version
         LEFT JOIN entitlements ON entitlements.organization_id = licenses.organization_id";
     const COLUMNS: &'static str = "licenses.id, licenses.organization_id, licenses.deployment_id,
-        licenses.subscription_id, licenses.name, licenses.status AS license_status,
+        deployments.name AS deployment_name, licenses.subscription_id, licenses.name, licenses.status AS license_status,
         licenses.status_reason,
         licenses.seat_cap, licenses.allow_more_seats,
         licenses.features, licenses.valid_from, licenses.valid_until, licenses.grace_days,
@@ -206,6 +208,7 @@ impl LicenseRow {
             id: self.id,
             organization_id: self.organization_id,
             deployment_id: self.deployment_id,
+            deployment_name: self.deployment_name,
             subscription_id: self.subscription_id,
             name: self.name,
             status,

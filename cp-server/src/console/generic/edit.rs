@@ -252,7 +252,7 @@ async fn page(
 fn crumbs(scene: &Scene, task: &Task) -> Crumbs {
     let mut crumbs = scene.crumbs.clone();
     if let (Some(thing), true) = (&task.before, scene.above.is_none()) {
-        let title = task.named.clone().unwrap_or_else(|| title_of(scene.template, thing));
+        let title = title_of(scene.template, thing);
         crumbs.push((title, Some(task.back.clone())));
     }
     let verb = task.title.split(" the ").next().unwrap_or(&task.title);

@@ -27,14 +27,9 @@ const CONTROLS: [&str; 4] = ["cursor", "limit", "after", "wait"];
 pub(in crate::console) type ReadBeside =
     for<'v> fn(&'v mut View, &'v [Value]) -> BoxFuture<'v, Result<Beside>>;
 
-/// Adds to the items of a page what their names need.
-pub(in crate::console) type Prepare =
-    for<'v> fn(&'v mut View, &'v mut [Value]) -> BoxFuture<'v, Result<()>>;
-
 /// What a page by hand adds to a list.
 #[derive(Clone, Copy, Default)]
 pub(in crate::console) struct ByHand {
-    pub(in crate::console) prepare: Option<Prepare>,
     pub(in crate::console) beside: Option<ReadBeside>,
     /// Brings the items of a page in an order of its own.
     pub(in crate::console) sort: Option<fn(&mut [Value])>,
@@ -74,9 +69,6 @@ pub(in crate::console) async fn page(
     };
     let page = newest(view, &collection, &place, page).await?;
     let mut items = items(&page);
-    if let Some(prepare) = by_hand.prepare {
-        prepare(view, &mut items).await?;
-    }
     if let Some(sort) = by_hand.sort {
         sort(&mut items);
     }

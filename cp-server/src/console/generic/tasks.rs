@@ -7,7 +7,7 @@ use super::effects;
 use crate::console::affected::{self, Affected};
 use crate::console::generic::history::past;
 use crate::console::resources::{Operation, Resources};
-use crate::console::scene::{Scene, name_of_license, noun_of, show_owner, title_of};
+use crate::console::scene::{Scene, noun_of, show_owner, title_of};
 use crate::console::schema::Field;
 use crate::console::templates::{filled, path_of_item};
 use crate::console::view::{View, items, mode, query};
@@ -36,8 +36,6 @@ pub(in crate::console) struct Task {
     /// The state that the change is about, and whether the form shows it.
     pub(in crate::console) before: Option<Value>,
     pub(in crate::console) is_edit: bool,
-    /// The name of a thing that has none of its own.
-    pub(in crate::console) named: Option<String>,
     /// Whether the operation resets the members that the input lacks.
     pub(in crate::console) replaces: bool,
     pub(in crate::console) tag: Option<String>,
@@ -186,7 +184,6 @@ impl Task {
             confirmation: None,
             before: None,
             is_edit: false,
-            named: None,
             replaces: operation.method == Method::PUT,
             tag: None,
             back: String::new(),
@@ -219,7 +216,6 @@ impl Task {
             seen => seen?,
         };
         show_owner(view, &seen.value).await?;
-        self.named = name_of_license(view, &seen.value).await?;
         (self.before, self.tag) = (Some(seen.value), seen.tag);
         Ok(())
     }
@@ -250,10 +246,10 @@ impl Task {
     /// Returns the words for the thing: its noun and its name.
     fn name(&self, template: &str) -> String {
         let noun = noun_of(template);
-        if let Some(name) = &self.named {
-            return format!("the {noun} of {name}");
-        }
         match &self.before {
+            Some(thing) if thing["deployment_name"].is_string() && thing["name"].is_null() => {
+                format!("the {noun} of {}", title_of(template, thing))
+            }
             Some(thing) if crate::console::resources::name_of(thing).is_some() => {
                 format!("the {noun} {}", title_of(template, thing))
             }
@@ -334,10 +330,7 @@ impl Task {
     fn confirm(&mut self, template: &str) {
         let id = self.place.last().map(|id| id.chars().take(8).collect::<String>());
         let name = self.before.as_ref().and_then(crate::console::resources::name_of);
-        let text = name
-            .or(self.named.as_deref())
-            .map(str::to_owned)
-            .or(id.filter(|_| template.ends_with('}')));
+        let text = name.map(str::to_owned).or(id.filter(|_| template.ends_with('}')));
         self.confirmation = Some(text.unwrap_or_else(|| "delete".to_owned()));
     }
 

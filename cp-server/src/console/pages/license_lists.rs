@@ -1,7 +1,5 @@
 //! The lists of licenses: each license by its name, whether it is in force, and its end.
 
-use std::collections::BTreeMap;
-
 use axum::response::Response;
 use serde_json::Value;
 
@@ -9,7 +7,7 @@ use crate::console::generic::list;
 use crate::console::generic::table::Beside;
 use crate::console::html::{html, short_time};
 use crate::console::scene::Scene;
-use crate::console::view::{View, items, text};
+use crate::console::view::{View, text};
 use crate::console::words;
 use crate::kernel::error::Result;
 
@@ -17,32 +15,13 @@ crate::pages! { license_lists:
     /// The licenses of all organizations.
     GET "/licenses" calls [licenses.list_all] => page;
     /// The licenses of an organization.
-    GET "/organizations/{org}/licenses" calls [licenses.list, deployments.list, organizations.read] => page;
+    GET "/organizations/{org}/licenses" calls [licenses.list, organizations.read] => page;
 }
 
 async fn page(view: &mut View) -> Result<Response> {
     let scene = Scene::enter(view).await?;
-    let prepare: list::Prepare = |view, items| Box::pin(name(view, items));
     let beside: list::ReadBeside = |view, items| Box::pin(beside(view, items));
-    let by_hand =
-        list::ByHand { prepare: Some(prepare), beside: Some(beside), ..list::ByHand::default() };
-    list::page(view, scene, by_hand).await
-}
-
-/// Names licenses after their deployments. One read has the deployments of an organization.
-async fn name(view: &mut View, licenses: &mut [Value]) -> Result<()> {
-    let Some(own) = view.in_view().map(|own| own.to_string()) else { return Ok(()) };
-    if licenses.iter().all(|license| license["name"].is_string()) {
-        return Ok(());
-    }
-    let found = items(&view.visible("deployments.list", &[&own], "limit=500").await?);
-    let names: BTreeMap<&str, &Value> =
-        found.iter().map(|one| (text(one, "id"), &one["name"])).collect();
-    for license in licenses.iter_mut().filter(|license| license["name"].is_null()) {
-        let name = names.get(text(license, "deployment_id")).map(|name| (*name).clone());
-        license["name"] = name.unwrap_or_default();
-    }
-    Ok(())
+    list::page(view, scene, list::ByHand { beside: Some(beside), ..Default::default() }).await
 }
 
 async fn beside(view: &mut View, licenses: &[Value]) -> Result<Beside> {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::console::chart::{self, Term};
 use crate::console::generic::{detail, history};
 use crate::console::html::{Markup, card, html, icon, id, meter, short_time, state, time};
-use crate::console::scene::Scene;
+use crate::console::scene::{Scene, show_owner, title_of};
 use crate::console::verdict::{self, Verdict};
 use crate::console::view::{View, items, text};
 use crate::console::words;
@@ -34,16 +34,13 @@ async fn detail(view: &mut View) -> Result<Response> {
     let seen: Seen<Value> = view.ops.read("licenses.read", &[&key], "").await?;
     let license = seen.value;
     let mut scene = Scene::enter(view).await?;
-    crate::console::scene::show_owner(view, &license).await?;
+    show_owner(view, &license).await?;
     scene.refresh(view);
     let facts = read(view, license).await?;
     let target = text(&facts.license, "id").to_owned();
     let events = history::read(view, Some(&target)).await?;
-    let name = facts.license["name"].as_str().or(facts.deployment["name"].as_str());
-    let title = match name {
-        Some(name) => format!("License of {name}"),
-        None => format!("License {}", words::short(&target)),
-    };
+    let name = title_of(scene.template, &facts.license);
+    let title = format!("License of {name}");
     let mut checks = verdict::of_license(view, &target).await?;
     checks.link(|check| fix_of(view, &facts, check));
     let resources = view.resources.clone();
@@ -59,7 +56,7 @@ async fn detail(view: &mut View) -> Result<Response> {
             }
         }
     };
-    let crumbs = scene.crumbs_to(name.unwrap_or(&title));
+    let crumbs = scene.crumbs_to(&name);
     view.page(&title, &crumbs, &body)
 }
 
@@ -347,7 +344,7 @@ fn sidebar(view: &View, facts: &Facts, checks: &Verdict) -> Markup {
     let body = html! {
         div.in { dl.facts {
             dt { "Deployment" }
-            dd { a href=(link("deployments", "deployment_id")) { (words::visible(facts.deployment["name"].as_str().unwrap_or("open"))) } }
+            dd { a href=(link("deployments", "deployment_id")) { (words::visible(text(&facts.license, "deployment_name"))) } }
             dt { "Subscription" }
             dd { a href=(link("subscriptions", "subscription_id")) {
                 (facts.subscription["plan_code"].as_str().unwrap_or("open")) ", " (words::spaced(text(&facts.subscription, "status")))

@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::console::generic::{detail, history};
 use crate::console::html::{Markup, card, empty, html, icon, id, meter, state, time};
 use crate::console::icons;
+use crate::console::scene::title_of;
 use crate::console::view::{View, items, query, text};
 use crate::console::words;
 use crate::kernel::error::Result;
@@ -18,6 +19,8 @@ crate::pages! { organizations:
         subscriptions.list, memberships.list, invitations.list, quotas.list, leases.pools, audit.list] => overview;
 }
 
+/// The path of a license, which names it.
+const LICENSE: &str = "/licenses/{id}";
 /// Segments that the page shows as cards of their own.
 const CARDS: [&str; 7] = [
     "licenses",
@@ -57,7 +60,7 @@ async fn overview(view: &mut View) -> Result<Response> {
             div.stack {
                 (license_card(view, &own, &licenses, &deployments))
                 (rows_card(view, &own, "Deployments", "deployments", &deployments))
-                (seat_card(view, &pools, &deployments))
+                (seat_card(view, &pools))
                 (quota_card(view, &own, &quotas))
                 (others(view, &own))
             }
@@ -112,23 +115,15 @@ fn head(view: &View, own: &str, organization: &Value) -> Markup {
     }
 }
 
-/// Returns the name of a license, or that of its deployment.
-fn name_of(license: &Value, deployments: &[Value]) -> String {
-    let own = license["name"].as_str();
-    let deployment = deployments.iter().find(|one| one["id"] == license["deployment_id"]);
-    let name = own.or_else(|| deployment.and_then(|one| one["name"].as_str()));
-    name.map_or_else(|| words::short(text(license, "id")), |name| words::visible(name).into_owned())
-}
-
 /// The seats of the licenses, by pool.
-fn seat_card(view: &View, pools: &[(Value, Value)], deployments: &[Value]) -> Markup {
+fn seat_card(view: &View, pools: &[(Value, Value)]) -> Markup {
     if pools.is_empty() {
         return html! {};
     }
     let body = html! { div.in { dl."facts wide" { @for (license, pool) in pools {
-        @let (name, pool_name) = (name_of(license, deployments), text(pool, "name"));
+        @let (name, pool_name) = (title_of(LICENSE, license), text(pool, "name"));
         dt { a href=(view.url(&format!("/licenses/{}/leases?{}", text(license, "id"), query([("pool", pool_name)])))) {
-            (name) @if pool_name != "seats" { ", " (words::visible(pool_name)) }
+            (words::visible(&name)) @if pool_name != "seats" { ", " (words::visible(pool_name)) }
         } }
         dd { (meter(&format!("Seats of {name}"), &pool["used"], &pool["cap"])) }
     } } } };
@@ -151,7 +146,7 @@ fn license_card(view: &View, own: &str, licenses: &[Value], deployments: &[Value
                 @let covered = license["coverage"]["covered"] == true;
                 span class={ "ico " (if covered { "ok" } else { "bad" }) } { (icon(if covered { "check" } else { "cross" })) }
                 div.grow {
-                    a.whole href=(view.url(&format!("/licenses/{}", text(license, "id")))) { (name_of(license, deployments)) }
+                    a.whole href=(view.url(&format!("/licenses/{}", text(license, "id")))) { (words::visible(&title_of(LICENSE, license))) }
                     div.soft {
                         @match license["coverage"]["reason"].as_str() {
                             Some(reason) => (words::spaced(reason)),
