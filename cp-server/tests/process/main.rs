@@ -36,6 +36,8 @@ mod runbooks;
 mod seats;
 mod secrets;
 mod server;
+#[path = "../../../tests/it/world/times.rs"]
+mod times;
 mod tls;
 #[cfg(feature = "otlp")]
 mod traces;

@@ -11,6 +11,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::times::TestTime;
+
 /// The time between two requests of a test that waits. A client without a pause exceeds its rate.
 pub const PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 pub const TOKEN: &str = "bootstrap-token-of-the-tests";
@@ -40,6 +42,7 @@ pub struct Server {
     pub address: SocketAddr,
     /// All that it has written.
     pub said: Arc<Mutex<String>>,
+    _time: TestTime,
 }
 
 impl Server {
@@ -48,6 +51,7 @@ impl Server {
     }
 
     pub fn run(command: &mut Command) -> Self {
+        let time = TestTime::start();
         let mut child = command.spawn().unwrap();
         let said = Arc::new(Mutex::new(String::new()));
         let (sender, receiver) = channel();
@@ -72,7 +76,7 @@ impl Server {
         }
         drop(sender);
         let address = receiver.recv().unwrap_or_else(|_| panic!("{}", said.lock().unwrap()));
-        Self { child, address, said }
+        Self { child, address, said, _time: time }
     }
 
     pub fn call(&self, method: &str, path: &str, body: Option<Value>, key: &str) -> (u16, Value) {

@@ -146,14 +146,14 @@ async fn form_leaves_the_rows_and_the_event_of_a_call(world: World) {
     for line in lines().filter(|line| !line.reads()) {
         let there = twin(&world).await;
         let form = Box::pin(by_form(&there, &line)).await;
-        there.discard().await;
+        drop(there);
         let Some(form) = form else {
             without.push(line.name);
             continue;
         };
         let here = twin(&world).await;
         let call = Box::pin(by_api(&here, &line)).await;
-        here.discard().await;
+        drop(here);
         match form {
             Err(refusal) => differing.push(refusal),
             Ok(form)
@@ -204,10 +204,7 @@ impl Trial {
     async fn begin(world: &World, line: &Line) -> Option<Self> {
         let world = twin(world).await;
         let server = prepare(&world, line).await;
-        let Some(path) = form_of(&world, line).await else {
-            world.discard().await;
-            return None;
-        };
+        let path = form_of(&world, line).await?;
         let browser = Browser::new(caller(&world, line, world.root()));
         let page = sound(&browser.get(&path).await, 200);
         let events = world.count_events().await;
@@ -260,11 +257,9 @@ async fn form_shows_each_refusal_at_its_entry(world: World) {
             }
             if is_accepted || trial.world.count_events().await != trial.events {
                 // What it changed is in the way of the other entries.
-                trial.world.discard().await;
                 trial = Trial::begin(&world, &line).await.expect("it was there before");
             }
         }
-        trial.world.discard().await;
     }
     assert!(wrong.is_empty(), "{tried} tried, {} wrong:\n{}", wrong.len(), wrong.join("\n"));
     assert!(tried > 400, "{tried}");

@@ -1,14 +1,19 @@
 //! A database for every test: cloned from a template that was migrated and filled once.
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
 
 use cp_server::kernel::db::{Db, FileOptions, Growth};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::sqlite::SqliteSynchronous;
 use sqlx::{AssertSqlSafe, PgPool};
 use tempfile::TempDir;
+use tokio::runtime::Builder;
 
 use super::cluster;
+use super::times::TestTime;
 
 /// The name of an SQLite file in its folder.
 const FILE: &str = "test.db";
@@ -20,6 +25,9 @@ pub struct Database {
     pub url: String,
     /// The folder of the SQLite file, which is deleted with it.
     folder: Option<TempDir>,
+    /// The PostgreSQL database, which is dropped with it.
+    dropped: Option<Dropped>,
+    _time: TestTime,
 }
 
 impl Database {
@@ -30,6 +38,7 @@ impl Database {
 
     /// A copy whose groups of transactions grow for that time.
     pub async fn sqlite_with(template: Option<&[u8]>, growth: Growth) -> Self {
+        let time = TestTime::start();
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(FILE);
         if let Some(template) = template {
@@ -40,18 +49,20 @@ impl Database {
         let options = FileOptions { synchronous, growth, ..FileOptions::default() };
         let db = Db::open_sqlite(&file, options).await.unwrap();
         let url = format!("sqlite:{}", file.display());
-        Self { db, url, folder: Some(folder) }
+        Self { db, url, folder: Some(folder), dropped: None, _time: time }
     }
 
     /// `None` where there is no PostgreSQL.
     pub async fn postgres(template: Option<&str>) -> Option<Self> {
+        let time = TestTime::start();
         let url = tokio::task::spawn_blocking(cluster::url).await.unwrap()?;
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
         create(url, &name, template).await;
+        let dropped = Some(Dropped { server: url, name: name.clone() });
         let url = format!("{url}/{name}");
         let db = Db::open(&url).await.unwrap();
-        Some(Self { db, url, folder: None })
+        Some(Self { db, url, folder: None, dropped, _time: time })
     }
 
     /// Closes it for good, so that it can be copied.
@@ -59,18 +70,10 @@ impl Database {
         self.db.close().await;
     }
 
-    /// Closes and deletes it, where a test makes many.
-    pub async fn discard(&self) {
-        self.db.close().await;
-        if let Db::Postgres(_) = self.db {
-            let (server, name) = self.url.rsplit_once('/').expect("the URL ends with the name");
-            run(server, format!("DROP DATABASE {name} WITH (FORCE)")).await;
-        }
-    }
-
     /// Closes it, and gives what clones are made from.
-    pub async fn into_template(self) -> Template {
+    pub async fn into_template(mut self) -> Template {
         self.db.close().await;
+        self.dropped.take().map(std::mem::forget);
         match (&self.db, &self.folder) {
             (Db::Postgres(pool), _) => {
                 Template::Postgres(pool.connect_options().get_database().unwrap().to_owned())
@@ -80,6 +83,31 @@ impl Database {
                 Template::Sqlite(std::fs::read(folder.path().join(FILE)).unwrap())
             }
         }
+    }
+}
+
+/// A database that is dropped with this value. Those of all tests together would fill the memory.
+struct Dropped {
+    server: &'static str,
+    name: String,
+}
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        // The thread of a test may be inside a runtime, so another one drops.
+        static NAMES: LazyLock<Sender<(&str, String)>> = LazyLock::new(|| {
+            let (sender, names) = channel();
+            thread::spawn(move || drop_all(&names));
+            sender
+        });
+        let _ = NAMES.send((self.server, std::mem::take(&mut self.name)));
+    }
+}
+
+fn drop_all(names: &Receiver<(&str, String)>) {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    for (server, name) in names {
+        runtime.block_on(run(server, format!("DROP DATABASE {name} WITH (FORCE)")));
     }
 }
 

@@ -9,6 +9,7 @@ pub mod issuer;
 mod names;
 mod sample;
 mod statements;
+mod times;
 pub mod zitadel;
 
 use std::collections::BTreeMap;
@@ -376,11 +377,6 @@ impl World {
             }
         }
         names.of(value)
-    }
-
-    /// Ends the world, and deletes its database.
-    pub async fn discard(self) {
-        self.database.discard().await;
     }
 
     /// Ends the database under the running authority.
