@@ -5,7 +5,7 @@ use axum::http::Method;
 use cp_server::kernel::http::line::{BASE, Line};
 
 use super::generated::{form_of, lines};
-use super::{Browser, sound};
+use super::{Browser, platform, sound};
 use crate::sweep::examples::prepare;
 use crate::world::{Answer, Client, World, on_both};
 
@@ -117,4 +117,17 @@ async fn other_pages_admit_their_callers(world: World) {
     };
     let missing = "/licenses/01900000-0000-7000-8000-000000000000";
     assert_eq!(text(&format!("/licenses/{}", world.acme.license)).await, text(missing).await);
+}
+
+#[on_both]
+async fn customer_has_no_link_to_what_only_the_platform_reads(world: World) {
+    let org = format!("/organizations/{}", world.acme.org);
+    let pages = [org.clone(), format!("{org}/audit"), format!("/licenses/{}", world.acme.license)];
+    for path in pages {
+        let page = sound(&platform(&world).get(&path).await, 200);
+        assert!(page.contains("/audit/0"), "{path}: {page}");
+        let owner = Browser::new(world.person("auth0|olga-acme"));
+        let page = sound(&owner.get(&path).await, 200);
+        assert!(!page.contains("/audit/0"), "{path}: {page}");
+    }
 }

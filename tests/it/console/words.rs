@@ -30,7 +30,7 @@ async fn scopes_have_the_names_of_their_things(world: World) {
     let page = sound(&browser.get(&format!("{org}/budgets/studio")).await, 200);
     assert!(!page.contains(&format!(">{scope}<")), "{page}");
     let list = sound(&browser.get(&format!("{org}/bindings?subject=gpt-5")).await, 200);
-    assert!(list.contains("group <span class=\"id\">"), "{list}");
+    assert!(list.contains(">the group Sales</a>"), "{list}");
     // The product names a budget.
     let list = sound(&browser.get(&format!("{org}/budgets")).await, 200);
     assert!(list.contains("/budgets/studio\">studio</a>"), "{list}");

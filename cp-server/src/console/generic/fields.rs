@@ -94,7 +94,9 @@ pub(super) fn is_identifier(name: &str) -> bool {
 /// Returns the page of the thing that a member names.
 fn link(view: &View, name: &str, key: &str) -> Option<String> {
     let thing = view.resources.referred(name)?;
-    let is_permitted = view.may(thing.name);
+    // The plan of a customer may be a private one.
+    let is_shown = name != "plan_code" || view.ops.caller.is_of_platform();
+    let is_permitted = is_shown && view.may(thing.name);
     is_permitted.then(|| view.url(&filled(thing.path, &[key.to_owned()])))
 }
 

@@ -89,14 +89,18 @@ fn line(view: &View, event: &Value) -> Markup {
             @if let Some(reason) = event["reason"].as_str() { blockquote { (words::visible(reason)) } }
             div.stamp {
                 @if let Some(at) = at { (card_time(at, view.now)) }
-                " · " a href=(view.url(&format!("/audit/{}", text("id")))) {
-                    @match event["seq"].as_i64() {
-                        Some(seq) => { "#" (words::number(&seq.into())) },
-                        None => "event",
-                    }
-                }
+                @let name = event["seq"].as_i64().map(|seq| format!("#{}", words::number(&seq.into())));
+                " · " (link(view, text("id"), name.as_deref().unwrap_or("event")))
             }
         }
+    }
+}
+
+/// The words for an event, with a link for callers that may read it by its ID.
+pub(in crate::console) fn link(view: &View, event: &str, words: &str) -> Markup {
+    html! {
+        @if view.may("audit.read") { a href=(view.url(&format!("/audit/{event}"))) { (words) } }
+        @else { (words) }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::console::pager::pager;
 use crate::console::resources::{Collection, Resources};
 use crate::console::scene::{Scene, noun_of};
 use crate::console::schema::{Control, Field};
+use crate::console::scopes::Scopes;
 use crate::console::view::{View, items, parameters, query, value};
 use crate::console::words;
 use crate::kernel::error::{Error, Result};
@@ -79,7 +80,9 @@ pub(in crate::console) async fn page(
         Some(read) => Some(read(view, &items).await?),
         None => None,
     };
-    let table = Table::of(view, &resources, &scene, &collection, beside);
+    let named = items.iter().filter_map(|item| item["scope"].as_str());
+    let scopes = Scopes::read(view, &named.collect::<Vec<_>>()).await?;
+    let table = Table::of(view, &resources, &scene, &collection, beside, scopes);
     let body = html! {
         div.head {
             div { h1 { (title) } p.facts { (resources.described(collection.list)) } }

@@ -8,6 +8,7 @@ use crate::console::html::{Markup, html, short_time};
 use crate::console::resources::{Collection, Resources, name_of};
 use crate::console::scene::Scene;
 use crate::console::schema::{self, resolved, type_of};
+use crate::console::scopes::Scopes;
 use crate::console::selection;
 use crate::console::templates::path_of_item;
 use crate::console::view::View;
@@ -42,6 +43,8 @@ pub(super) struct Table {
     /// What can be done with several rows at once.
     several: Vec<&'static selection::Act>,
     beside: Option<Beside>,
+    /// The names of the scopes in the rows.
+    scopes: Scopes,
 }
 
 impl Table {
@@ -51,6 +54,7 @@ impl Table {
         scene: &Scene,
         collection: &Collection<'_>,
         beside: Option<Beside>,
+        scopes: Scopes,
     ) -> Self {
         let members = resources.members(collection.item);
         let is_owner = |name: &str| name == "organization_id" && view.in_view().is_some();
@@ -100,7 +104,7 @@ impl Table {
         let numbers = numbers.collect();
         let several = selection::acts(view, collection.thing);
         let (thing, values) = (collection.thing, scene.values.clone());
-        Self { columns, numbers, thing, values, offers, several, beside }
+        Self { columns, numbers, thing, values, offers, several, beside, scopes }
     }
 
     pub(super) fn render(&self, view: &View, items: &[Value]) -> Markup {
@@ -184,7 +188,7 @@ impl Table {
                     });
                     td.clip.r[self.is_number(column)] data-l=[label] {
                         @match &path {
-                            Some(path) if n == 0 => a.whole href=(view.url(path)) { (first(column, item)) },
+                            Some(path) if n == 0 => a.whole href=(view.url(path)) { (self.first(column, item)) },
                             _ => (self.cell(view, column, item)),
                         }
                     }
@@ -204,6 +208,7 @@ impl Table {
 
     fn cell(&self, view: &View, column: &str, item: &Value) -> Markup {
         match &item[column] {
+            Value::String(scope) if is_scope(column, scope) => self.scopes.link(scope),
             Value::String(text) => match words::parse_instant(text) {
                 Some(at) => short_time(at, view.now),
                 None => member(view, column, &item[column], None),
@@ -211,21 +216,27 @@ impl Table {
             other => member(view, column, other, None),
         }
     }
+
+    /// The text of a row's link.
+    fn first(&self, column: &str, item: &Value) -> Markup {
+        let text = item[column].as_str().filter(|text| !text.is_empty());
+        let text = match text {
+            Some(scope) if is_scope(column, scope) => self.scopes.words(scope),
+            Some(text) if is_identifier(column) => words::short(text),
+            Some(text) => match words::parse_instant(text) {
+                Some(at) => shown(at),
+                None => words::visible(text).into_owned(),
+            },
+            None => {
+                let id = item["id"].as_str().or(item["kid"].as_str()).map(words::short);
+                name_of(item).map(str::to_owned).or(id).unwrap_or_else(|| item[column].to_string())
+            }
+        };
+        html! { (text) }
+    }
 }
 
-/// The text of a row's link.
-fn first(column: &str, item: &Value) -> Markup {
-    let text = item[column].as_str().filter(|text| !text.is_empty());
-    let text = match text {
-        Some(text) if is_identifier(column) => words::short(text),
-        Some(text) => match words::parse_instant(text) {
-            Some(at) => shown(at),
-            None => words::visible(text).into_owned(),
-        },
-        None => {
-            let id = item["id"].as_str().or(item["kid"].as_str()).map(words::short);
-            name_of(item).map(str::to_owned).or(id).unwrap_or_else(|| item[column].to_string())
-        }
-    };
-    html! { (text) }
+/// Whether a value names a scope other than the whole organization, such as `group:<id>`.
+fn is_scope(column: &str, value: &str) -> bool {
+    column == "scope" && value.contains(':')
 }

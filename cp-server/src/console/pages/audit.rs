@@ -200,7 +200,7 @@ fn entry(view: &View, event: &Value) -> Markup {
                     @if let Some(seq) = seq { span { "leaf " code { (words::number(&seq.into())) } } }
                     @if let Some(request) = event["request_id"].as_str() { span { "request " code { (words::short(request)) } } }
                     @if let Some(ip) = event["ip"].as_str() { span { "from " code { (ip) } } }
-                    a href=(view.url(&format!("/audit/{}", text(event, "id")))) { "The whole event" }
+                    @if view.may("audit.read") { a href=(view.url(&format!("/audit/{}", text(event, "id")))) { "The whole event" } }
                     @if text(event, "action") == "bundles.issue" && seq.is_some() {
                         a href={ (view.base) (BASE) "/log/proof?" (query([("jti", text(event, "target_id"))])) } download="proof.txt" { "Proof as a file" }
                     }

@@ -122,9 +122,12 @@ fn seat_card(view: &View, pools: &[(Value, Value)]) -> Markup {
     }
     let body = html! { div.in { dl."facts wide" { @for (license, pool) in pools {
         @let (name, pool_name) = (title_of(LICENSE, license), text(pool, "name"));
-        dt { a href=(view.url(&format!("/licenses/{}/leases?{}", text(license, "id"), query([("pool", pool_name)])))) {
-            (words::visible(&name)) @if pool_name != "seats" { ", " (words::visible(pool_name)) }
-        } }
+        @let words = html! { (words::visible(&name)) @if pool_name != "seats" { ", " (words::visible(pool_name)) } };
+        dt {
+            @if view.may("leases.list") {
+                a href=(view.url(&format!("/licenses/{}/leases?{}", text(license, "id"), query([("pool", pool_name)])))) { (words) }
+            } @else { (words) }
+        }
         dd { (meter(&format!("Seats of {name}"), &pool["used"], &pool["cap"])) }
     } } } };
     card("h-seats", "Seats", &html! {}, &body)

@@ -172,7 +172,7 @@ async fn delivery(view: &mut View) -> Result<Response> {
                 div.title { h1 { code { (text(&delivery, "type")) } } (state(text(&delivery, "status"))) }
                 p.facts {
                     span { (id(&key, "the delivery ID")) }
-                    span { a href=(view.url(&format!("/audit/{}", text(&delivery, "event_id")))) { "event #" (delivery["seq"]) } }
+                    span { (history::link(view, text(&delivery, "event_id"), &format!("event #{}", delivery["seq"]))) }
                 }
             }
             div.actions {
