@@ -173,7 +173,7 @@ async fn list(cx: &mut Cx, _: Org, list: List<DirectoryFilter>) -> Result<Page<D
 
 async fn upsert(cx: &mut Cx, _: Org, new: NewDirectoryPerson) -> Result<Put<DirectoryPerson>> {
     let user = match (new.user_id, &new.email) {
-        (Some(id), None) => users::load(cx, id).await.map_err(|error| error.at("user_id"))?,
+        (Some(id), None) => users::load_named(cx, id).await.map_err(|error| error.at("user_id"))?,
         (None, Some(email)) => users::by_email(cx, email).await?,
         _ => {
             let detail = "Exactly one of `user_id` and `email` is required.";

@@ -123,7 +123,8 @@ pub struct MembershipFilter {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewMembership {
-    /// The person, by ID. Either this or `email` is required.
+    /// The person, by ID. Either this or `email` is required. Callers other than the platform reach
+    /// people of the organization only.
     user_id: Option<UserId>,
     /// The person, by e-mail address; created if there is none.
     email: Option<Email>,
@@ -189,21 +190,31 @@ async fn create_in_workspace(
 }
 
 async fn join(cx: &mut Cx, at: At, new: NewMembership) -> Result<Membership> {
+    // What the caller lacks is refused before the person is looked up, whether there is one or not.
+    let role = roles::resolve(cx, cx.at, at.scope(), &new.role).await?;
+    refuse_granting_ownership(&role.code)?;
+    let extra = codes(new.permissions)?;
+    refuse_seat(cx, at, &role, &extra).await?;
+    let is_below = at != At::Organization;
     let user = match (new.user_id, &new.email) {
-        (Some(id), None) => users::load(cx, id).await?,
-        (None, Some(email)) => users::by_email(cx, email).await?,
+        (Some(id), None) => {
+            if is_below {
+                refuse_outsider(cx, id).await?;
+            }
+            users::load_named(cx, id).await.map_err(|error| error.at("user_id"))?
+        }
+        (None, Some(email)) => {
+            let user = users::by_email(cx, email).await?;
+            if is_below {
+                refuse_outsider(cx, user.id).await?;
+            }
+            user
+        }
         _ => {
             let detail = "Exactly one of `user_id` and `email` is required.";
             return Err(Error::invalid("user_id", detail));
         }
     };
-    let role = roles::resolve(cx, cx.at, at.scope(), &new.role).await?;
-    refuse_granting_ownership(&role.code)?;
-    let extra = codes(new.permissions)?;
-    refuse_seat(cx, at, &role, &extra).await?;
-    if at != At::Organization {
-        refuse_outsider(cx, user.id).await?;
-    }
     let (status, accepted) = first_status(cx, user.id, new.status).await?;
     let inviter = Some(Inviter::of(&cx.caller));
     let seat = Seat { user: user.id, at, role: role.id, status, accepted, inviter };

@@ -225,16 +225,24 @@ async fn delete(cx: &mut Cx<Scope>, OrgOrPlatform(id): OrgOrPlatform<RoleId>) ->
     let (before, organization) = changeable(cx, id).await?;
     refuse_giving(cx, organization, &before.privileges())?;
     invitations::forget_closed(cx, id).await?;
-    // The condition enforces the rule; the count afterwards is only for the message.
+    // The condition enforces the rule; the counts afterwards are only for the message.
     let sql = "DELETE FROM roles WHERE id = $1 AND organization_id IS NOT NULL
-               AND NOT EXISTS (SELECT 1 FROM memberships WHERE role_id = $1)";
+               AND NOT EXISTS (SELECT 1 FROM memberships WHERE role_id = $1)
+               AND NOT EXISTS (SELECT 1 FROM invitations WHERE role_id = $1)";
     if cx.tx.q(sql).bind(id).exec().await? == 1 {
         return Ok(NoContent);
     }
-    let sql = "SELECT COUNT(*) FROM memberships WHERE role_id = $1";
-    let count: i64 = cx.tx.q(sql).bind(id).value().await?.unwrap_or(0);
-    let detail = format!("{count} memberships have this role. Change their role first.");
-    Err(Error::new(ProblemCode::InUse, detail).with("count", count))
+    let sql = "SELECT (SELECT COUNT(*) FROM memberships WHERE role_id = $1),
+                      (SELECT COUNT(*) FROM invitations WHERE role_id = $1)";
+    let (members, invited): (i64, i64) = cx.tx.q(sql).bind(id).one().await?;
+    let detail = match invited {
+        0 => format!("{members} memberships have this role. Change their role first."),
+        _ => format!(
+            "{members} memberships and {invited} open invitations have this role. Change the role \
+             of the memberships, and revoke the invitations first."
+        ),
+    };
+    Err(Error::new(ProblemCode::InUse, detail).with("count", members + invited))
 }
 
 /// Refuses a role that grants what the caller does not hold in the organization.

@@ -154,7 +154,7 @@ async fn organization_names_only_a_person_without_a_name(world: World) {
 async fn organization_sees_no_name_of_a_person_who_has_not_taken_the_seat(world: World) {
     let own = world.by(&world.acme.token);
     let path = world.org("/users");
-    let body = json!({"user_id": world.acme.stranger, "groups": [{"group_id": world.acme.group}]});
+    let body = json!({"email": "sven@acme.example", "groups": [{"group_id": world.acme.group}]});
     let offered = own.post(&path, body.clone()).await.expect(201);
     let mut sven = json!({
         "user": {

@@ -188,3 +188,26 @@ async fn roles(world: &World) -> Vec<(String, String)> {
     roles.sort();
     roles
 }
+
+#[on_both]
+async fn person_of_another_organization_is_missing_for_a_customer(world: World) {
+    let foreign = world.globex.owner.clone();
+    let missing = "01900000-0000-7000-8000-000000000000".to_owned();
+    let caller = world.by(&world.acme.token);
+    for user in [foreign, missing] {
+        let seat = json!({"user_id": user, "role": "viewer"});
+        for path in [world.org("/memberships"), workspace(&world)] {
+            let problem = caller.post(&path, seat.clone()).await.refused(404, "not_found");
+            assert_eq!(problem["detail"], "user not found", "{path}");
+        }
+        let person = json!({"user_id": user});
+        caller.post(&world.org("/users"), person).await.refused(404, "not_found");
+        let member = format!("/groups/{}/members/{user}", world.acme.group);
+        caller.put(&member, json!({})).await.refused(404, "not_found");
+    }
+    // The organization's own people, and people named by their addresses.
+    let person = json!({"user_id": world.acme.user});
+    caller.post(&world.org("/users"), person).await.expect(200);
+    let seat = json!({"email": "olga@globex.example", "role": "viewer"});
+    caller.post(&world.org("/memberships"), seat).await.expect(201);
+}

@@ -80,6 +80,21 @@ async fn a_role_in_use_stays(world: World) {
 }
 
 #[on_both]
+async fn role_of_an_open_invitation_stays(world: World) {
+    let role = json!({"code": "AUDITOR", "name": "Auditor", "scope": "organization"});
+    let role = world.post(world.org("/roles"), role).await.expect(201);
+    let role = format!("/roles/{}", role["id"].as_str().unwrap());
+    let invitation = json!({"email": "new@acme.example", "role": "AUDITOR"});
+    let invitation = world.post(world.org("/invitations"), invitation).await.expect(201);
+    let problem = world.delete(&role).await.refused(409, "in_use");
+    assert_eq!(problem["count"], 1);
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.starts_with("0 memberships and 1 open invitations have this role."), "{detail}");
+    world.delete(format!("/invitations/{}", invitation["id"].as_str().unwrap())).await.expect(204);
+    world.delete(&role).await.expect(204);
+}
+
+#[on_both]
 async fn a_changed_role_changes_what_its_members_may_do(world: World) {
     let role = format!("/roles/{}", world.acme.role);
     let patch = json!({"description": "Sees reports", "permissions": ["reports:write"]});

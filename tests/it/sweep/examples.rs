@@ -234,7 +234,7 @@ pub fn example(world: &World, line: &Line) -> Example {
         "quotas.put" => body(json!({"quantity": "unlimited"})),
         "roles.create" => body(json!({"code": "AUDITOR", "name": "A", "scope": "organization"})),
         "memberships.create" | "workspaces.add_member" => {
-            body(json!({"user_id": acme.stranger, "role": "viewer"}))
+            body(json!({"email": "sven@acme.example", "role": "viewer"}))
         }
         "console_links.create" => body(json!({"user_id": acme.stranger})),
         "memberships.update" => body(json!({"role": "viewer"})),

@@ -51,8 +51,8 @@ async fn put_member(
     (group, user): (GroupId, UserId),
     member: GroupMember,
 ) -> Result<Put<Membership>> {
-    let user = users::load(cx, user).await?.id;
     refuse_outsider(cx, user).await?;
+    let user = users::load_named(cx, user).await?.id;
     seating::in_organization(cx, user, None).await?;
     let role = member.role.as_deref().unwrap_or(MEMBER);
     let seated = seating::in_group(cx, group, user, Some(role)).await?;
