@@ -153,7 +153,10 @@ pub(crate) async fn update(cx: &mut Cx, id: LicenseId, patch: LicensePatch) -> R
     let terms = &before.terms;
     let valid_from = patch.valid_from.map_or(terms.valid_from, |at| at.0);
     let valid_until = patch.valid_until.map(|at| at.0).over(terms.valid_until);
-    check_end(valid_from, valid_until, terms.subscription_ends_at)?;
+    // The subscription may end earlier by now. Its end counts, and the rest may still be changed.
+    if (valid_from, valid_until) != (terms.valid_from, terms.valid_until) {
+        check_end(valid_from, valid_until, terms.subscription_ends_at)?;
+    }
     let grace_days = patch.grace_days.map_or(terms.grace_days, |days| days.0);
     let levels = &before.levels;
     let leasing = match patch.leasing {
@@ -230,6 +233,14 @@ async fn renew(cx: &mut Cx, id: LicenseId, renewal: Renewal) -> Result<License> 
         return Err(Error::invalid("valid_until", detail));
     }
     let terms = &before.terms;
+    if let Some(end) = terms.valid_until.filter(|end| valid_until < *end) {
+        let end = end.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let detail = format!(
+            "`valid_until` must not be earlier than the license's end, {end}. A renewal does not \
+             shorten a license; change `valid_until` instead."
+        );
+        return Err(Error::invalid("valid_until", detail));
+    }
     check_end(terms.valid_from, Some(valid_until), terms.subscription_ends_at)?;
     let sql = "UPDATE licenses
                SET valid_until = $4, revision = revision + 1, updated_at = $5
@@ -250,6 +261,10 @@ async fn transfer(cx: &mut Cx, id: LicenseId, transfer: Transfer) -> Result<Lice
     let before = held(cx, id).await?;
     refuse_revoked(&before)?;
     cx.audit.reason = transfer.reason.map(Prose::into_string);
+    // A repeated transfer keeps what the deployment has got since.
+    if before.deployment_id == transfer.deployment_id {
+        return load(cx, id).await;
+    }
     // The composite foreign key refuses a deployment of another organization.
     let sql = "UPDATE licenses
                SET deployment_id = $4, revision = revision + 1, updated_at = $5

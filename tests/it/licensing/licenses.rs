@@ -19,7 +19,7 @@ async fn a_license_explains_what_it_grants(world: World) {
         world.named(&made),
         json!({
             "id": "<1>", "organization_id": "<acme's org>",
-            "deployment_id": "<acme's spare deployment>",
+            "deployment_id": "<acme's spare deployment>", "deployment_name": "edge",
             "subscription_id": "<acme's subscription>", "name": null,
             "status": "active", "status_reason": null,
             "coverage": {"covered": true, "reason": null, "until": "2026-07-06T00:00:00Z"},
@@ -116,6 +116,33 @@ async fn a_license_ends_with_its_subscription_at_the_latest(world: World) {
 }
 
 #[on_both]
+async fn license_under_a_shortened_subscription_can_be_changed(world: World) {
+    let subscription = format!("/subscriptions/{}", world.acme.subscription);
+    for end in ["2026-06-01T00:00:00Z", "2026-05-01T00:00:00Z"] {
+        world.patch(&subscription, json!({"ends_at": end})).await.expect(200);
+        for patch in [json!({"name": end}), json!({"grace_days": 3}), json!({"tags": [&end[..7]]})]
+        {
+            world.patch(license(&world, ""), patch).await.expect(200);
+        }
+        let late = json!({"valid_until": "2026-06-02T00:00:00Z"});
+        world.patch(license(&world, ""), late).await.invalid("valid_until");
+        let until = json!({"valid_until": "2026-05-01T00:00:00Z"});
+        world.patch(license(&world, ""), until).await.expect(200);
+    }
+}
+
+#[on_both]
+async fn renewal_does_not_shorten_a_license(world: World) {
+    let until = |end: &str| json!({"valid_until": end});
+    let renew = license(&world, "/renew");
+    world.post(&renew, until("2028-01-01T00:00:00Z")).await.expect(200);
+    world.post(&renew, until("2027-01-01T00:00:00Z")).await.invalid("valid_until");
+    let again = world.post(&renew, until("2028-01-01T00:00:00Z")).await.expect(200);
+    assert_eq!(again["valid_until"], "2028-01-01T00:00:00Z");
+    world.patch(license(&world, ""), until("2027-01-01T00:00:00Z")).await.expect(200);
+}
+
+#[on_both]
 async fn suspended_and_reinstated_with_its_bundles(world: World) {
     let why = json!({"reason": "unpaid"});
     let suspended = world.post(license(&world, "/suspend"), why).await.expect(200);
@@ -194,6 +221,11 @@ async fn a_transferred_license_leaves_its_old_bundles_behind(world: World) {
     assert_eq!(bundle_status(&world).await, "revoked");
     let bundle = world.post(license(&world, "/bundles"), json!({})).await.expect(201);
     assert_eq!(bundle["payload"]["sub"], world.acme.spare_deployment);
+    // A repeated transfer keeps the new token.
+    let again = world.post(license(&world, "/transfer"), to(&world.acme.spare_deployment)).await;
+    assert_eq!(again.expect(200)["deployment_id"], world.acme.spare_deployment);
+    let path = format!("/bundles/{}", bundle["jti"].as_str().unwrap());
+    assert_eq!(world.get(path).await.expect(200)["status"], "valid");
 }
 
 #[on_both]

@@ -104,12 +104,13 @@ async fn judged(cx: &mut Cx<Scope>, new: NewValidation) -> Result<(Validation, b
         fetches::refuse_exhausted(cx, key.license_id).await?;
     }
     let seat = match new.pool.is_some() || new.holder.is_some() || new.activate {
-        true => seat(cx, &key, &license, new, &holding).await?,
+        // On the heap: most validations need neither a seat nor a token, and move this future.
+        true => Box::pin(seat(cx, &key, &license, new, &holding)).await?,
         false => Seat::default(),
     };
     holding.extend(seat.codes);
     let token = match wants_token && is_usable(&holding) {
-        true => Some(issue(cx, &key).await?),
+        true => Some(Box::pin(issue(cx, &key)).await?),
         false => None,
     };
     let Seat { lease, lease_token, retry_after, is_claimed, .. } = seat;

@@ -92,7 +92,7 @@ pub struct LicensePatch {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Renewal {
-    /// The new end, in the future and at most the subscription's end.
+    /// The new end: in the future, not before the present end, and at most the subscription's end.
     pub valid_until: Moment,
 }
 
