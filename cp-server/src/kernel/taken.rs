@@ -54,7 +54,8 @@ pub(in crate::kernel) fn taken(index: &str) -> Option<Taken> {
         columns.strip_suffix(column).is_some_and(|rest| rest.is_empty() || rest.ends_with('_'))
     };
     let (_, field, code) = FIELDS.iter().find(|(column, ..)| is_last(column))?;
-    let place = if noun.is_of_organization { " of the organization" } else { "" };
+    let is_within = noun.is_of_organization && noun.table != "organizations";
+    let place = if is_within { " of the organization" } else { "" };
     let detail = format!("`{field}` is already used by another {}{place}.", noun.noun);
     Some(Taken { code: code.clone(), field, detail })
 }

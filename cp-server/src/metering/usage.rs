@@ -92,7 +92,7 @@ impl Input for OneOrMany {
     /// One thousand events of one kilobyte.
     const BODY_LIMIT: usize = 1024 * 1024;
 
-    fn from_query(_: Vec<(String, String)>) -> Result<Self> {
+    fn from_query(_: Vec<(String, String)>, _: &str) -> Result<Self> {
         Err(Error::bad_request("The body must be a usage event or an array of them."))
     }
     fn from_body(body: &[u8]) -> Result<Self> {

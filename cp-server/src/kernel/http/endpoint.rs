@@ -172,8 +172,10 @@ impl Admitted {
         }
 
         let target = place.target(at);
+        let about;
         let source = if line.in_query() {
-            Source::Query(parts.uri.query().unwrap_or_default())
+            about = format!("{} {}", line.path, target.1);
+            Source::Query { query: parts.uri.query().unwrap_or_default(), about: &about }
         } else {
             Source::Body(body)
         };

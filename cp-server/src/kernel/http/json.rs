@@ -1,28 +1,23 @@
 //! The content of requests: strict JSON, checked query strings, absent-or-null members.
 
+mod objects;
 pub mod refusal;
 mod repair;
-
-use std::collections::HashSet;
-use std::fmt;
+mod strict;
 
 use axum::body::Bytes;
 use chrono::{DateTime, Datelike, SecondsFormat, TimeDelta, Utc};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::de::{
-    self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor,
-};
+use serde::de::{self, DeserializeOwned, Deserializer};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use self::objects::Objects;
 use self::refusal::{Part, Refusal};
+pub use self::strict::ITEMS;
+use self::strict::check;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::text::named;
 
-/// The maximum nesting; no honest request needs more.
-const DEPTH: usize = 64;
-/// The maximum number of items in an array of a request.
-pub const ITEMS: usize = 1000;
 /// PostgreSQL strings cannot contain U+0000, so neither database gets one.
 const NO_NUL: &str = "must not contain U+0000";
 
@@ -36,7 +31,7 @@ pub fn read<T: DeserializeOwned + JsonSchema>(body: &[u8]) -> Result<T> {
         .map_err(|e| Error::bad_request(format!("The body must be UTF-8: {e}.")))?;
     check(text).map_err(|e| Error::bad_request(format!("The body must be strict JSON: {e}.")))?;
     let mut reader = serde_json::Deserializer::from_str(text);
-    let error = match serde_path_to_error::deserialize(&mut reader) {
+    let error = match serde_path_to_error::deserialize(Objects(&mut reader)) {
         Ok(input) => return Ok(input),
         Err(error) => error,
     };
@@ -51,7 +46,7 @@ pub fn read<T: DeserializeOwned + JsonSchema>(body: &[u8]) -> Result<T> {
 
 /// Reads a member of a body whose form another member decides. Refusals name it by `field`.
 pub fn read_member<T: DeserializeOwned>(field: &str, member: Value) -> Result<T> {
-    serde_path_to_error::deserialize(member).map_err(|error| {
+    serde_path_to_error::deserialize(Objects(member)).map_err(|error| {
         let path = match error.path().to_string() {
             root if root == "." => field.to_owned(),
             path => format!("{field}.{path}"),
@@ -68,11 +63,6 @@ pub fn read_member<T: DeserializeOwned>(field: &str, member: Value) -> Result<T>
 pub fn strict(text: &[u8]) -> Result<Value, String> {
     let text = std::str::from_utf8(text).map_err(|e| format!("not UTF-8: {e}"))?;
     check(text).and_then(|()| serde_json::from_str(text)).map_err(|e| e.to_string())
-}
-
-fn check(text: &str) -> serde_json::Result<()> {
-    let mut strict = serde_json::Deserializer::from_str(text);
-    Strict(DEPTH).deserialize(&mut strict).and_then(|()| strict.end())
 }
 
 /// Adds the members of a query string to the body of a change: `?form=file` is equivalent to
@@ -140,83 +130,6 @@ pub(super) fn read_pairs<T: DeserializeOwned>(
         if pairs.len() == before {
             return Err(refusals);
         }
-    }
-}
-
-/// Checks JSON without keeping it: no duplicate member, no U+0000, bounded depth and arrays.
-struct Strict(usize);
-
-impl<'de> DeserializeSeed<'de> for Strict {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Strict {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
-        if text.contains('\0') { Err(E::custom("a string contains U+0000")) } else { Ok(()) }
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        let depth = self.deeper()?;
-        let mut count = 0;
-        while items.next_element_seed(Strict(depth))?.is_some() {
-            count += 1;
-            if count > ITEMS {
-                return Err(de::Error::custom(format!("an array has more than {ITEMS} items")));
-            }
-        }
-        Ok(())
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        let depth = self.deeper()?;
-        let mut names = HashSet::new();
-        while let Some(name) = members.next_key::<String>()? {
-            self.visit_str(&name)?;
-            members.next_value_seed(Strict(depth))?;
-            if let Some(twice) = names.replace(name) {
-                return Err(de::Error::custom(format!(
-                    "the member {} is duplicated",
-                    named(&twice)
-                )));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Clone for Strict {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-impl Copy for Strict {}
-
-impl Strict {
-    fn deeper<E: de::Error>(self) -> Result<usize, E> {
-        self.0
-            .checked_sub(1)
-            .ok_or_else(|| E::custom(format!("values are nested deeper than {DEPTH}")))
     }
 }
 

@@ -53,7 +53,11 @@ pub trait Args: Sized + Send + 'static {
 
 /// The source of an input.
 pub enum Source<'r> {
-    Query(&'r str),
+    /// A query string, and what it is about: the path of the line, and the target of the request.
+    Query {
+        query: &'r str,
+        about: &'r str,
+    },
     Body(&'r [u8]),
 }
 
@@ -75,9 +79,9 @@ impl<P: PathTarget, I: Input> Args for (P, I) {
     }
     fn read(place: P, source: Source<'_>) -> Result<Self> {
         let input = match source {
-            Source::Query(query) => {
+            Source::Query { query, about } => {
                 let pairs = url::form_urlencoded::parse(query.as_bytes());
-                I::from_query(pairs.into_owned().collect())?
+                I::from_query(pairs.into_owned().collect(), about)?
             }
             // An empty body is an object without members.
             Source::Body(b"") => I::from_body(b"{}")?,
@@ -92,7 +96,8 @@ impl<P: PathTarget, I: Input> Args for (P, I) {
 pub trait Input: Sized + Send + 'static {
     /// The largest body, in bytes.
     const BODY_LIMIT: usize = line::BODY_LIMIT;
-    fn from_query(pairs: Vec<(String, String)>) -> Result<Self>;
+    /// Reads a query string about something, such as the list of an organization's groups.
+    fn from_query(pairs: Vec<(String, String)>, about: &str) -> Result<Self>;
     fn from_body(body: &[u8]) -> Result<Self>;
     /// Returns the schema. A query is described member by member, so its schema is never a
     /// reference.
@@ -100,7 +105,7 @@ pub trait Input: Sized + Send + 'static {
 }
 
 impl<I: DeserializeOwned + JsonSchema + Send + 'static> Input for I {
-    fn from_query(pairs: Vec<(String, String)>) -> Result<Self> {
+    fn from_query(pairs: Vec<(String, String)>, _: &str) -> Result<Self> {
         json::read_query(&pairs)
     }
     fn from_body(body: &[u8]) -> Result<Self> {

@@ -47,7 +47,7 @@ pub struct List<F = NoFilter> {
     pub filter: F,
     limit: i64,
     after: Option<Cursor>,
-    /// The fingerprint of the filter: a cursor continues only the list that issued it.
+    /// The fingerprint of the list and its filter: a cursor continues only the list that issued it.
     list: [u8; 4],
 }
 
@@ -113,16 +113,19 @@ impl<F> List<F> {
 }
 
 impl<F: DeserializeOwned + JsonSchema + Send + 'static> Input for List<F> {
-    fn from_query(pairs: Vec<(String, String)>) -> Result<Self> {
+    fn from_query(pairs: Vec<(String, String)>, about: &str) -> Result<Self> {
         let (page, mut filter): (Vec<_>, Vec<_>) =
             pairs.into_iter().partition(|(name, _)| name == "limit" || name == "cursor");
         filter.sort();
-        let list = list_of(&filter);
+        let list = list_of(about, &filter);
         let (mut limit, mut after, mut refusals) = (DEFAULT_LIMIT, None, Vec::new());
-        for (name, value) in page {
-            let read = match &*name {
-                "limit" => read_limit(&value).map(|read| limit = read),
-                _ => read_cursor(&value, list).map(|read| after = Some(read)),
+        for (n, (name, value)) in page.iter().enumerate() {
+            let read = match &**name {
+                _ if page[..n].iter().any(|(earlier, _)| earlier == name) => {
+                    Err(Refusal::new(name, "must be sent only once"))
+                }
+                "limit" => read_limit(value).map(|read| limit = read),
+                _ => read_cursor(value, list).map(|read| after = Some(read)),
             };
             refusals.extend(read.err());
         }
@@ -162,8 +165,8 @@ impl<F: DeserializeOwned + JsonSchema + Send + 'static> Input for List<F> {
     }
 }
 
-fn list_of(filter: &[(String, String)]) -> [u8; 4] {
-    let text = serde_json::to_vec(filter).unwrap_or_default();
+fn list_of(about: &str, filter: &[(String, String)]) -> [u8; 4] {
+    let text = serde_json::to_vec(&(about, filter)).unwrap_or_default();
     let hash = sha256(&text);
     [hash[0], hash[1], hash[2], hash[3]]
 }

@@ -53,7 +53,7 @@ pub(in crate::kernel) async fn read_again(
     };
     let (app, caller, parts) = (app.clone(), caller.clone(), parts.clone());
     let cx = Cx { completes: false, ..Cx::new(app, caller, parts, at, tx, now) };
-    let (cx, answer) = reader.run(cx, &*place, Source::Query(""), false).await;
+    let (cx, answer) = reader.run(cx, &*place, Source::Query { query: "", about: "" }, false).await;
     let before = answer.map(|Answer { body, tag, .. }| {
         body.map(|body| Before { tag: tag.unwrap_or_else(|| etag(&body)), body })
     });

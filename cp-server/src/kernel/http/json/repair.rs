@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use serde_path_to_error::{Path, Segment};
 
+use super::objects::Objects;
 use super::refusal::{BODY, Kind, Refusal};
 
 /// The maximum number of refusals of one body.
@@ -33,7 +34,7 @@ pub(super) fn refusals<T: DeserializeOwned + JsonSchema>(mut body: Value) -> Vec
     let schemas = Schemas::of::<T>();
     let (mut found, mut repaired): (Vec<Refusal>, Vec<Vec<Step>>) = (Vec::new(), Vec::new());
     while found.len() < MOST {
-        let read: Result<T, _> = serde_path_to_error::deserialize(&body);
+        let read: Result<T, _> = serde_path_to_error::deserialize(Objects(&body));
         let Err(error) = read else { break };
         let path = steps(error.path());
         let refusal = Refusal::of(BODY, &error.path().to_string(), &error.into_inner().to_string());
