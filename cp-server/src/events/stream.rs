@@ -32,8 +32,16 @@ const RETRY: &str = "retry: 3000\n\n";
 /// Whether the request asks for a stream.
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    let mut accepted = accept.unwrap_or_default().split([',', ';']).map(str::trim);
-    accepted.any(|one| one.eq_ignore_ascii_case(MEDIA_TYPE))
+    accept.unwrap_or_default().split(',').any(|one| {
+        let mut parts = one.split(';').map(str::trim);
+        // A weight of zero refuses the type (RFC 9110, section 12.4.2).
+        let is_refused = |part: &str| {
+            let weight = part.strip_prefix("q=").or_else(|| part.strip_prefix("Q="));
+            weight.and_then(|weight| weight.trim().parse::<f32>().ok()) == Some(0.0)
+        };
+        parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case(MEDIA_TYPE))
+            && !parts.any(is_refused)
+    })
 }
 
 /// Begins a stream. Without a slot it ends with the last event that is already there.

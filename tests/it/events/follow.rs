@@ -196,3 +196,13 @@ async fn stopping_server_answers_waiting_readers(world: World) {
     assert_eq!(reader.await.unwrap()["items"], json!([]));
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
+
+#[on_both]
+async fn refused_media_type_gets_no_stream(world: World) {
+    for accept in
+        ["text/event-stream;q=0, application/json", "application/json;p=text/event-stream"]
+    {
+        let answer = world.root().with("accept", accept).get("/events?limit=1").await;
+        assert_eq!(answer.header("content-type"), "application/json", "{accept}");
+    }
+}
