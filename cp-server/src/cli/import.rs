@@ -92,6 +92,7 @@ fn lines_of(file: &Path, kind: Option<Kind>) -> anyhow::Result<Box<dyn Read + Se
         return Ok(Box::new(std::io::stdin()));
     }
     let opened = File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+    anyhow::ensure!(!opened.metadata()?.is_dir(), "{} is a folder, not a file", file.display());
     if !is_csv {
         return Ok(Box::new(opened));
     }
