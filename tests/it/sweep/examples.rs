@@ -154,7 +154,7 @@ pub fn example(world: &World, line: &Line) -> Example {
     let query = |query: &str| Example { query: query.to_owned(), body: None };
     let body = |body| Example { query: String::new(), body: Some(body) };
     match line.name {
-        "users.whoami" => query("?provider=auth0&subject=auth0%7Cmats-acme"),
+        "users.whoami" => query(&format!("?provider=auth0&subject=auth0%7Cmats-{}", acme.slug)),
         "workspaces.check_access" => query(&format!("?user={}", acme.user)),
         "licenses.affected_all" => query(&format!("?licenses={}", acme.license)),
         "overview.organizations" => query(&format!("?ids={}", acme.org)),

@@ -8,6 +8,7 @@ mod escalation;
 pub mod examples;
 mod foreign;
 mod plans;
+mod scale;
 mod trail;
 
 use cp_server::kernel::http::line::Line;

@@ -58,7 +58,8 @@ impl World {
         self.put(path, body).await.expect(201)
     }
 
-    async fn tenant(&mut self, slug: &str) -> Tenant {
+    /// Creates a tenant over the API.
+    pub async fn tenant(&mut self, slug: &str) -> Tenant {
         let mut t = Tenant { slug: slug.to_owned(), ..Tenant::default() };
         let person = async |name: &str| {
             let email = format!("{name}@{slug}.example");

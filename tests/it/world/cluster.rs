@@ -7,20 +7,28 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// The shell outlives this process only until the pipe to its standard input closes.
 const GUARD: &str = r#"
     "$1/postgres" -D "$2/data" -p "$3" -k "$2" -c listen_addresses=127.0.0.1 -c fsync=off \
         -c full_page_writes=off -c synchronous_commit=off -c max_connections=300 \
-        -c shared_buffers=64MB >"$2/log" 2>&1 &
+        -c shared_buffers="$4" -c max_wal_size=8GB >"$2/log" 2>&1 &
     server=$!
     read -r _
     kill -INT $server
     wait $server
     rm -rf "$2"
 "#;
+
+/// Whether the data is on the disk, with a larger cache.
+static HAS_MUCH_DATA: AtomicBool = AtomicBool::new(false);
+
+/// Prepares for a database that is larger than the memory. The cluster must not have started.
+pub fn expect_much_data() {
+    HAS_MUCH_DATA.store(true, Ordering::Relaxed);
+}
 
 struct Cluster {
     url: String,
@@ -76,6 +84,7 @@ fn start(binaries: &Path) -> Cluster {
         .args(["-c", GUARD, "sh"])
         .args([binaries, &folder])
         .arg(port.to_string())
+        .arg(if HAS_MUCH_DATA.load(Ordering::Relaxed) { "2GB" } else { "64MB" })
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -130,6 +139,7 @@ fn place() -> PathBuf {
     const ENOUGH: u64 = 8 << 30;
     let memory = Path::new("/dev/shm");
     match rustix::fs::statvfs(memory) {
+        Ok(_) if HAS_MUCH_DATA.load(Ordering::Relaxed) => std::env::temp_dir(),
         Ok(found) if found.f_bavail * found.f_frsize >= ENOUGH => memory.to_owned(),
         _ => std::env::temp_dir(),
     }

@@ -16,7 +16,7 @@ use super::cluster;
 use super::times::TestTime;
 
 /// The name of an SQLite file in its folder.
-const FILE: &str = "test.db";
+pub const FILE: &str = "test.db";
 
 /// Where a test's data is; it ends with the test.
 pub struct Database {
@@ -38,12 +38,21 @@ impl Database {
 
     /// A copy whose groups of transactions grow for that time.
     pub async fn sqlite_with(template: Option<&[u8]>, growth: Growth) -> Self {
-        let time = TestTime::start();
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join(FILE);
         if let Some(template) = template {
-            std::fs::write(&file, template).unwrap();
+            std::fs::write(folder.path().join(FILE), template).unwrap();
         }
+        Self::open(folder, growth).await
+    }
+
+    /// The file in this folder.
+    pub async fn sqlite_in(folder: TempDir) -> Self {
+        Self::open(folder, Growth::default()).await
+    }
+
+    async fn open(folder: TempDir, growth: Growth) -> Self {
+        let time = TestTime::start();
+        let file = folder.path().join(FILE);
         // The data of a test is temporary, so no commit waits for the disk.
         let synchronous = SqliteSynchronous::Off;
         let options = FileOptions { synchronous, growth, ..FileOptions::default() };
@@ -68,6 +77,12 @@ impl Database {
     /// Closes it for good, so that it can be copied.
     pub async fn close(&self) {
         self.db.close().await;
+    }
+
+    /// Closes it, and returns the folder of its SQLite file.
+    pub async fn into_folder(self) -> TempDir {
+        self.db.close().await;
+        self.folder.expect("an SQLite database has a folder")
     }
 
     /// Closes it, and gives what clones are made from.

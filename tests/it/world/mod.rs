@@ -9,6 +9,7 @@ pub mod issuer;
 mod names;
 mod sample;
 mod statements;
+mod tenants;
 mod times;
 pub mod zitadel;
 
