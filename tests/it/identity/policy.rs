@@ -228,7 +228,7 @@ async fn caller_cannot_create_a_member_with_more_permissions(world: World) {
     // A caller cannot change a member with more permissions.
     let mats = format!("/memberships/{}", world.acme.membership);
     sven.patch(&mats, json!({"role": "DESK"})).await.refused(403, "forbidden");
-    let seat = json!({"user_id": world.globex.user, "role": "DESK"});
+    let seat = json!({"email": "mats@globex.example", "role": "DESK"});
     sven.post(world.org("/memberships"), seat).await.expect(201);
 }
 

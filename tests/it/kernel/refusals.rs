@@ -36,7 +36,7 @@ async fn body_with_one_refused_field_has_no_list(world: World) {
     let problem = world.post(path, body).await.invalid("seat_cap");
     assert_eq!(problem["detail"], "`seat_cap` must be at least 1 (got 0).");
     let problem = world.post("/plans", json!([])).await.invalid(".");
-    assert_eq!(problem["detail"], "The body must be an object.");
+    assert_eq!(problem["detail"], "The body must be an object (got an array).");
 }
 
 #[on_both]

@@ -22,13 +22,9 @@ const GUARD: &str = r#"
     rm -rf "$2"
 "#;
 
-/// Whether the data is on the disk, with a larger cache.
-static HAS_MUCH_DATA: AtomicBool = AtomicBool::new(false);
-
-/// Prepares for a database that is larger than the memory. The cluster must not have started.
-pub fn expect_much_data() {
-    HAS_MUCH_DATA.store(true, Ordering::Relaxed);
-}
+/// Whether a database is larger than the memory: its data is on the disk then, with a larger cache. Set
+/// before the cluster starts.
+pub static HAS_MUCH_DATA: AtomicBool = AtomicBool::new(false);
 
 struct Cluster {
     url: String,
