@@ -17,7 +17,8 @@ use cp_server::kernel::http::line::Line;
 use self::series::{Series, Side};
 use crate::world::World;
 
-/// The organizations of the worlds, unless `SCALE_FEW` and `SCALE_MANY` name other numbers.
+/// The organizations of the worlds, unless `SCALE_FEW` and `SCALE_MANY` have other numbers. `SCALE_ONLY`
+/// selects the operations whose names contain one of its parts, which commas separate.
 const FEW: u32 = 1000;
 const MANY: u32 = 100_000;
 
