@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const GUARD: &str = r#"
     "$1/postgres" -D "$2/data" -p "$3" -k "$2" -c listen_addresses=127.0.0.1 -c fsync=off \
         -c full_page_writes=off -c synchronous_commit=off -c max_connections=300 \
-        -c shared_buffers="$4" -c max_wal_size=8GB >"$2/log" 2>&1 &
+        -c shared_buffers="$4" -c max_wal_size="$5" >"$2/log" 2>&1 &
     server=$!
     read -r _
     kill -INT $server
@@ -80,7 +80,10 @@ fn start(binaries: &Path) -> Cluster {
         .args(["-c", GUARD, "sh"])
         .args([binaries, &folder])
         .arg(port.to_string())
-        .arg(if HAS_MUCH_DATA.load(Ordering::Relaxed) { "2GB" } else { "64MB" })
+        .args(match HAS_MUCH_DATA.load(Ordering::Relaxed) {
+            true => ["2GB", "8GB"],
+            false => ["64MB", "1GB"],
+        })
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
