@@ -39,11 +39,7 @@ async fn form_or_list(view: &mut View, own: Option<String>) -> Result<Response> 
         None => {
             let scene = Scene::enter(view).await?;
             let beside: list::ReadBeside = |view, items| Box::pin(beside(view, items));
-            let by_hand = list::ByHand {
-                beside: Some(beside),
-                sort: Some(by_last_use),
-                ..list::ByHand::default()
-            };
+            let by_hand = list::ByHand { beside: Some(beside), sort: Some(by_last_use) };
             return list::page(view, scene, by_hand).await;
         }
     }
