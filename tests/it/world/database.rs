@@ -88,7 +88,9 @@ impl Database {
     /// Closes it, and gives what clones are made from.
     pub async fn into_template(mut self) -> Template {
         self.db.close().await;
-        self.dropped.take().map(std::mem::forget);
+        if let Some(dropped) = &mut self.dropped {
+            dropped.name.clear();
+        }
         match (&self.db, &self.folder) {
             (Db::Postgres(pool), _) => {
                 Template::Postgres(pool.connect_options().get_database().unwrap().to_owned())
@@ -109,6 +111,10 @@ struct Dropped {
 
 impl Drop for Dropped {
     fn drop(&mut self) {
+        // A template stays.
+        if self.name.is_empty() {
+            return;
+        }
         // The thread of a test may be inside a runtime, so another one drops.
         static NAMES: LazyLock<Sender<(&str, String)>> = LazyLock::new(|| {
             let (sender, names) = channel();
