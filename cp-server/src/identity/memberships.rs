@@ -195,17 +195,16 @@ async fn join(cx: &mut Cx, at: At, new: NewMembership) -> Result<Membership> {
     refuse_granting_ownership(&role.code)?;
     let extra = codes(new.permissions)?;
     refuse_seat(cx, at, &role, &extra).await?;
-    let is_below = at != At::Organization;
     let user = match (new.user_id, &new.email) {
         (Some(id), None) => {
-            if is_below {
+            if at != At::Organization {
                 refuse_outsider(cx, id).await?;
             }
             users::load_named(cx, id).await.map_err(|error| error.at("user_id"))?
         }
         (None, Some(email)) => {
             let user = users::by_email(cx, email).await?;
-            if is_below {
+            if at != At::Organization {
                 refuse_outsider(cx, user.id).await?;
             }
             user
