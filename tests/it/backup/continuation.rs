@@ -37,10 +37,12 @@ async fn restored_database_continues_past_what_data_planes_remember(world: World
     };
     let last = iat(&world.anyone()).await;
 
-    let url = match &world.app.db {
-        Db::Sqlite { .. } => format!("sqlite:{}", folder.path().join("restored.db").display()),
-        Db::Postgres(_) => Database::postgres(None).await.unwrap().url,
+    let empty = match &world.app.db {
+        Db::Sqlite { .. } => None,
+        Db::Postgres(_) => Database::postgres(None).await,
     };
+    let in_folder = format!("sqlite:{}", folder.path().join("restored.db").display());
+    let url = empty.as_ref().map_or(in_folder, |database| database.url.clone());
     restore_to(&world.clock, &made.path, &url).await.unwrap();
     let app = app(Db::open(&url).await.unwrap(), Clock::following(&world.clock), 7);
     cp_server::seed(&app).await.unwrap();
