@@ -74,24 +74,12 @@ impl<G> Cx<G> {
     pub(in crate::kernel) fn moved<H>(self, at: H) -> Cx<H> {
         let Self { app, caller, tx, now, parts, audit, counts, .. } = self;
         let Self { completes, client, is_committed, is_rehearsal, .. } = self;
-        Cx {
-            app,
-            caller,
-            at,
-            tx,
-            now,
-            parts,
-            audit,
-            counts,
-            completes,
-            client,
-            is_committed,
-            is_rehearsal,
-        }
+        let moved = Cx::new(app, caller, parts, at, tx, now);
+        Cx { audit, counts, completes, client, is_committed, is_rehearsal, ..moved }
     }
 
-    /// Moves the request to another place for a while, such as the organization of the credential in its body.
-    /// [`Self::take_back`] ends the visit.
+    /// Moves the request to another place for a while, such as the organization of the credential in
+    /// its body. [`Self::take_back`] ends the visit.
     pub fn visiting<H>(&mut self, at: H) -> Cx<H> {
         let tx = std::mem::replace(&mut self.tx, self.app.db.read());
         Cx {
