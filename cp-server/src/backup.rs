@@ -85,7 +85,7 @@ pub async fn make(
         Err(error) => {
             // The draft may be the file that fills the disk.
             let _ = fs::remove_file(&draft);
-            return Err(error);
+            return Err(error.context(format!("{} was not written", path.display())));
         }
     };
     // A hard link fails when the name exists; a rename would overwrite the file.

@@ -2,7 +2,6 @@
 //!
 //! A separate task reads rows ahead while this one hashes the rows before them.
 
-use futures_util::StreamExt;
 use tlog_tiles::{Hash, record_hash, split_stored_hash_index, stored_hash_count};
 use tokio::sync::mpsc::Sender;
 
@@ -148,21 +147,17 @@ async fn read_some(tx: &mut Conn, from: u64, to: u64) -> sqlx::Result<Vec<Option
     let bound = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
     let sql = "audit_events WHERE seq >= $1 AND seq < $2 ORDER BY seq";
     let query = tx.select_from::<Event>(Event::COLUMNS, sql);
-    let mut rows = query.bind(bound(from)).bind(bound(to)).weighed().await?;
-    let mut placed = Vec::new();
-    let mut bytes = 0;
-    while let Some(row) = rows.next().await {
-        let (weight, event) = row?;
+    let (events, is_cut) = query.bind(bound(from)).bind(bound(to)).until(BATCH_BYTES).await?;
+    let mut placed = Vec::with_capacity(events.len());
+    for event in events {
         let seq = event.seq.and_then(|seq| u64::try_from(seq).ok());
         let Some(place) = seq.and_then(|seq| index(from, seq)) else { continue };
         placed.resize_with(place, || None);
         placed.push(Some(event));
-        bytes += weight;
-        if bytes > BATCH_BYTES {
-            return Ok(placed);
-        }
     }
-    placed.resize_with(usize::try_from(to - from).unwrap_or(0), || None);
+    if !is_cut {
+        placed.resize_with(usize::try_from(to - from).unwrap_or(0), || None);
+    }
     Ok(placed)
 }
 

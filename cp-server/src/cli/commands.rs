@@ -16,20 +16,17 @@ use super::target::{FLAGS, Target};
 use super::{operations, verbs};
 use crate::config::Config;
 
-/// Commands of the server's machine: they have no target.
-const LOCAL: [&str; 18] = [
-    "serve",
+/// Commands that start a server or need none: they have no target.
+const LOCAL: [&str; 7] =
+    ["serve", "quickstart", "settings", "operations", "openapi", "completions", "import keygen"];
+
+/// Commands for the database of this machine: they have no target either.
+const OF_DATABASE: [&str; 11] = [
     "migrate",
-    "quickstart",
     "backup",
     "restore",
-    "settings",
-    "operations",
-    "openapi",
-    "completions",
     "clock accept",
     "console link",
-    "import keygen",
     "keys import",
     "keys rekey",
     "keys export-public",
@@ -142,7 +139,12 @@ pub(super) fn path(matches: &ArgMatches) -> String {
 
 /// Whether a command works on the server's machine only.
 pub(super) fn is_local(path: &str) -> bool {
-    LOCAL.contains(&path)
+    LOCAL.contains(&path) || is_of_database(path)
+}
+
+/// Whether a command works on the database of this machine, never on a server.
+pub(super) fn is_of_database(path: &str) -> bool {
+    OF_DATABASE.contains(&path)
 }
 
 #[cfg(test)]

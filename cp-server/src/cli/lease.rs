@@ -19,7 +19,7 @@ pub(super) enum Lease {
         /// The ID of the lease
         #[arg(add = ArgValueCompleter::new(of_positional("leases.read", "id")))]
         id: String,
-        /// The output file; standard output by default.
+        /// The output file, or -; standard output by default.
         #[arg(long, short)]
         output: Option<String>,
     },

@@ -57,7 +57,7 @@ pub(super) enum License {
         /// The ID of the license
         #[arg(add = ArgValueCompleter::new(of_positional("licenses.read", "id")))]
         id: String,
-        /// The output file; standard output by default.
+        /// The output file, or -; standard output by default.
         #[arg(long, short)]
         output: Option<String>,
     },
@@ -78,7 +78,7 @@ pub(super) enum License {
         /// The ID of the license
         #[arg(add = ArgValueCompleter::new(of_positional("licenses.read", "id")))]
         id: String,
-        /// The output file; standard output by default.
+        /// The output file, or -; standard output by default.
         #[arg(long, short)]
         output: Option<String>,
     },
@@ -168,7 +168,7 @@ pub(super) async fn write_member(
     about: impl FnOnce(&Value) -> String,
 ) -> anyhow::Result<()> {
     // Check first: a refused file must not use up a file number.
-    let output = output.map(PathBuf::from);
+    let output = output.filter(|path| path != "-").map(PathBuf::from);
     if let Some(path) = output.as_deref().filter(|path| path.exists()) {
         bail!("{} exists; choose another file: files are not overwritten", path.display());
     }

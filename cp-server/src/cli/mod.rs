@@ -86,10 +86,15 @@ async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     config.base_url_is_given = is_given("base_url").is_some();
     config.audience_is_given = is_given("audience") == Some(ValueSource::CommandLine);
     let target = Target::from_arg_matches(matches)?;
-    if commands::is_local(&commands::path(matches))
-        && is_given("url") == Some(ValueSource::CommandLine)
-    {
-        bail!("this command works on the database of this machine, and accepts no --url");
+    let path = commands::path(matches);
+    match is_given("url") {
+        Some(ValueSource::CommandLine) if commands::is_local(&path) => {
+            bail!("this command works on the database of this machine, and accepts no --url");
+        }
+        Some(_) if commands::is_of_database(&path) && target.url.as_deref() != Some("") => {
+            eprintln!("note: this command works on the database of this machine, not on CP_URL");
+        }
+        _ => {}
     }
     telemetry::log(&config.log, config.log_format)?;
     panics::install_hook();

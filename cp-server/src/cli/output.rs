@@ -21,7 +21,7 @@ const COLUMNS: usize = 8;
 /// The most characters of a cell, IDs aside.
 const CELL: usize = 40;
 /// Members in the order in which columns show them, after the ID; other members follow.
-const FIRST: [&str; 27] = [
+const FIRST: [&str; 32] = [
     "pool",
     "seat",
     "label",
@@ -29,15 +29,20 @@ const FIRST: [&str; 27] = [
     "slug",
     "code",
     "name",
+    "deployment_name",
     "email",
     "action",
     "metric",
     "unit",
     "quantity",
+    "limit",
+    "used",
+    "remaining",
     "type",
     "role",
     "status",
     "state",
+    "permissions",
     "plan_code",
     "version",
     "plan_version",
@@ -77,9 +82,7 @@ impl Form {
             (Self::Id, Some(items)) => ids(key, items),
             (Self::Id, None) => ids(key, std::slice::from_ref(&value)),
             (Self::Table, Some(items)) => {
-                let width = terminal_size::terminal_size_of(std::io::stdout());
-                let width = width.map_or(usize::MAX, |(width, _)| width.0.into());
-                let mut text = table(key, items, width);
+                let mut text = table(key, items, width());
                 if let Some(cursor) = value["next_cursor"].as_str() {
                     text.push_str(&format!(
                         "There are more; the next page has the cursor {cursor}\n"
@@ -87,9 +90,33 @@ impl Form {
                 }
                 Ok(text)
             }
-            (Self::Table, None) => Ok(members(&value)),
+            (Self::Table, None) => Ok(match by_name(&value) {
+                Some(rows) => table("name", &rows, width()),
+                None => members(&value),
+            }),
         }
     }
+}
+
+/// Returns the characters of a line of the terminal.
+fn width() -> usize {
+    let size = terminal_size::terminal_size_of(std::io::stdout());
+    size.map_or(usize::MAX, |(width, _)| width.0.into())
+}
+
+/// Returns the rows of an answer that has objects of one shape by name, such as quotas by metric.
+fn by_name(value: &Value) -> Option<Vec<Value>> {
+    let mut objects = value.as_object()?.values().filter_map(Value::as_object);
+    let (only, None) = (objects.next()?, objects.next()) else { return None };
+    let members: Vec<&Map<String, Value>> =
+        only.values().map(Value::as_object).collect::<Option<_>>()?;
+    let is_of_one_shape = members.windows(2).all(|pair| pair[0].keys().eq(pair[1].keys()));
+    let rows = only.iter().map(|(name, object)| {
+        let mut row = Map::from_iter([("name".to_owned(), Value::from(name.as_str()))]);
+        row.extend(object.as_object().cloned().unwrap_or_default());
+        Value::Object(row)
+    });
+    (members.len() > 1 && is_of_one_shape).then(|| rows.collect())
 }
 
 /// Returns the member that names an item in paths: the parameter of the resource's `read`.
@@ -193,6 +220,10 @@ fn cell(value: &Value) -> Option<String> {
         Value::Null => Some("-".to_owned()),
         Value::String(text) => Some(plain(text)),
         Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
+        Value::Array(items) if !items.is_empty() => {
+            let items: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
+            items.map(|items| plain(&items.join(", ")))
+        }
         Value::Array(_) => None,
         Value::Object(members) => {
             let names = ["code", "slug", "name", "email", "user_id", "hash"];
@@ -276,6 +307,21 @@ ID  NAME           ROLE   STATUS
         assert_eq!(table("id", &items(), 33), narrow);
         assert_eq!(table("id", &items(), 1), "…\n1\n2\n");
         assert_eq!(table("id", &[], 80), "There are none.\n");
+    }
+
+    #[test]
+    fn objects_of_one_shape_by_name_are_a_table() {
+        let quotas = json!({"organization_id": "o", "quotas": {
+            "members": {"limit": 20, "used": 1, "from": "plan"},
+            "projects": {"limit": null, "used": 0, "from": "plan"},
+        }});
+        let right = "\
+NAME      LIMIT  USED  FROM
+members   20     1     plan
+projects  -      0     plan
+";
+        assert_eq!(table("name", &by_name(&quotas).unwrap(), 80), right);
+        assert_eq!(by_name(&json!({"effective": {"a": {"b": 1}, "c": {"d": 1}}})), None);
     }
 
     #[test]

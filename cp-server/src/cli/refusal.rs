@@ -5,6 +5,7 @@
 //! be a secret whose flag is missing. So this module renders refusals: they name the argument, the
 //! rule and an example, and quote only the names of flags.
 
+use std::num::ParseIntError;
 use std::process::ExitCode;
 
 use clap::builder::StyledStr;
@@ -56,7 +57,11 @@ fn value(error: &clap::Error, command: &Command) -> String {
         Some(ContextValue::Strings(known)) => Some(format!("must be one of {}", known.join(", "))),
         _ => None,
     };
-    let cause = std::error::Error::source(error).map(ToString::to_string).or(known);
+    let source = std::error::Error::source(error);
+    let cause = match source {
+        Some(source) if source.is::<ParseIntError>() => Some("must be a whole number".to_owned()),
+        source => source.map(ToString::to_string).or(known),
+    };
     let cause = cause.unwrap_or_else(|| "a value is required".to_owned());
     let flag = argument.split(' ').next().unwrap_or_default().trim_start_matches("--");
     let setting = command.get_arguments().find(|a| a.get_long() == Some(flag));
@@ -135,6 +140,20 @@ mod tests {
     }
 
     #[test]
+    fn negative_number_is_a_value() {
+        // The operation refuses it by the field's name.
+        for line in [
+            &["usage", "record", "acme", "tokens", "-1"][..],
+            &["license", "create", "x", "--seats", "-1"],
+            &["call", "licenses.create", "seat_cap=-1"],
+        ] {
+            let line = ["cp-server"].iter().chain(line);
+            let read = commands::whole().try_get_matches_from(line);
+            assert!(read.is_ok(), "{}", read.unwrap_err());
+        }
+    }
+
+    #[test]
     fn command_line_malformed_is_refused_without_a_quote() {
         for (line, names) in [
             (&["serve", "--bootstrap-token", "a canary"][..], "CP_BOOTSTRAP_TOKEN"),
@@ -154,6 +173,8 @@ mod tests {
             (&["keyz", "canary"], "no such command; did you mean `keys`?"),
             (&["canary"], "no such command"),
             (&["completions", "canary"], "bash"),
+            (&["events", "--after", "canary"], "must be a whole number"),
+            (&["backup", "--keep", "canary"], "must be a whole number"),
         ] {
             let said = refusal(line);
             assert!(said.contains(names), "{line:?}: {said}");

@@ -120,6 +120,7 @@ impl Verb {
                     .required(field.is_required)
                     // A thumbprint in base64url may begin with a hyphen.
                     .allow_hyphen_values(*name == "kid")
+                    .allow_negative_numbers(true)
                     .help(fields::first_sentence(&field.description).to_owned())
                     .add(ArgValueCompleter::new(complete)),
             );
@@ -166,6 +167,7 @@ impl Verb {
         if field.types.has(Types::ARRAY) || field.types.has(Types::OBJECT) {
             arg = arg.action(ArgAction::Append);
         }
+        arg = arg.allow_negative_numbers(true);
         arg.help(help).required(field.is_required && default.is_none())
     }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use anyhow::Context;
 use chrono::TimeDelta;
 
-use super::Config;
 use super::secret_file::secret_file;
+use super::{Config, DatabaseUrl};
 use crate::audit;
 use crate::audit::erase::Retention;
 use crate::audit::verify::Evidence;
@@ -163,10 +163,7 @@ impl Config {
 
     /// Opens the database without migrating it, as a backup requires, and the key-encryption key.
     pub async fn place(&self) -> anyhow::Result<BackupSource> {
-        let (kek, url) = (self.existing_kek()?, self.database_url()?);
-        if let Some(file) = url.file() {
-            anyhow::ensure!(file.exists(), "CP_DATABASE_URL: there is no {}", file.display());
-        }
+        let (url, kek) = (self.existing_database()?, self.existing_kek()?);
         let db = Db::open_with(&url, self.database_pool)
             .await
             .context("CP_DATABASE_URL: the database cannot be opened")?;
@@ -175,10 +172,19 @@ impl Config {
 
     /// Opens the evidence for a verification of the log, read-only.
     pub async fn evidence(&self) -> anyhow::Result<Evidence> {
-        let kek = self.existing_kek()?;
-        let mut tx = readonly::snapshot(&self.database_url()?).await.context("CP_DATABASE_URL")?;
+        let (url, kek) = (self.existing_database()?, self.existing_kek()?);
+        let mut tx = readonly::snapshot(&url).await.context("CP_DATABASE_URL")?;
         let key = audit::key::load(&kek, &mut tx).await?;
         Ok(Evidence { tx, key: Arc::new(key) })
+    }
+
+    /// Returns the location of the database, and refuses an SQLite file that does not exist.
+    fn existing_database(&self) -> anyhow::Result<DatabaseUrl> {
+        let url = self.database_url()?;
+        if let Some(file) = url.file() {
+            anyhow::ensure!(file.exists(), "CP_DATABASE_URL: there is no {}", file.display());
+        }
+        Ok(url)
     }
 
     /// Returns the existing key-encryption key: a new one could not open anything.

@@ -139,6 +139,7 @@ pub struct NewDeploymentToken {
 #[serde(deny_unknown_fields)]
 pub struct Rotation {
     /// The seconds for which the old secret still works, from 0 to 604,800 (7 days); 0 when absent.
+    /// The next rotation ends it at once.
     #[serde(default = "at_once")]
     overlap_seconds: Between<0, 604_800>,
 }

@@ -59,8 +59,12 @@ pub fn replace_private(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         .mode(0o600)
         .open(&draft)
         .with_context(doing)?;
-    file.write_all(bytes).with_context(doing)?;
-    fs::rename(&draft, path).with_context(doing)
+    let replaced = file.write_all(bytes).and_then(|()| fs::rename(&draft, path));
+    if replaced.is_err() {
+        // The draft may be the file that fills the disk.
+        let _ = fs::remove_file(&draft);
+    }
+    replaced.with_context(doing)
 }
 
 /// Refuses a file that cannot be written, or a folder that is not writable.

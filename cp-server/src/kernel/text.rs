@@ -58,8 +58,9 @@ macro_rules! texts {
 
 texts! {
     /// A display name: 1 to 255 characters. It contains no control characters, no invisible
-    /// characters that change how other text is read, and at least one visible character.
-    Name, |text| printable(text, 255).and_then(not_blank),
+    /// characters that change how other text is read, and at least one visible character. Spaces
+    /// around it are removed.
+    Name, |text| printable(text, 255).and_then(not_blank).map(|_| text.trim_matches(' ').into()),
         {"type": "string", "minLength": 1, "maxLength": 255, "examples": ["Acme Corp"]};
     /// A longer text for people: up to 4,000 characters. Line breaks are allowed, other control
     /// characters and invisible ones are not.
@@ -116,7 +117,10 @@ texts! {
     /// A DNS domain in lower case.
     Domain, |text| {
         let domain = text.to_ascii_lowercase();
-        if domain.len() <= 253 && domain.contains('.') && domain.split('.').all(is_label) {
+        // A domain whose last label is a number would be an IP address (RFC 3696, section 2).
+        let is_named = domain.rsplit('.').next().is_some_and(|last| !is_number(last));
+        let has_labels = domain.contains('.') && domain.split('.').all(is_label);
+        if domain.len() <= 253 && has_labels && is_named {
             Ok(Cow::Owned(domain))
         } else {
             Err("must be a domain such as example.com".into())
@@ -350,6 +354,10 @@ fn is_label(label: &str) -> bool {
         && bytes[bytes.len() - 1] != b'-'
 }
 
+fn is_number(label: &str) -> bool {
+    label.bytes().all(|b| b.is_ascii_digit())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -397,6 +405,7 @@ mod tests {
             assert!(good.parse::<Prose>().is_ok(), "{good:?}");
         }
         assert!("one\r\n\ttwo\u{2028}three".parse::<Prose>().is_ok());
+        assert_eq!("  Acme Corp ".parse::<Name>().as_ref().map(Name::as_str), Ok("Acme Corp"));
         for blank in [" ", "\u{200d}", "\u{a0}\u{200c}", "\u{3164}", "\u{2800}", "\u{2060}"] {
             assert_eq!(blank.parse::<Name>().unwrap_err(), "must not be blank", "{blank:?}");
         }
@@ -416,6 +425,12 @@ mod tests {
         }
         for bad in ["", "a", "@b", "a@", "a@-b", "a@b-", "a@b..c", "a b@c", "a@b c", "ä@b"] {
             assert!(bad.parse::<Email>().is_err(), "{bad}");
+        }
+        for good in ["example.com", "3com.example", "4.x"] {
+            assert!(good.parse::<Domain>().is_ok(), "{good}");
+        }
+        for bad in ["", "com", ".com", "a..b", "-a.b", "a_b.c", "1.2.3.4", "example.007"] {
+            assert!(bad.parse::<Domain>().is_err(), "{bad}");
         }
     }
 }

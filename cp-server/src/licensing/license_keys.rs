@@ -127,6 +127,7 @@ type Overlap = Between<0, 2_592_000>;
 #[serde(deny_unknown_fields)]
 pub struct KeyRotation {
     /// The seconds for which the old key is still valid, from 0 to 2,592,000 (30 days); 0 when absent.
+    /// The next rotation ends it at once.
     #[serde(default = "at_once")]
     overlap_seconds: Overlap,
 }

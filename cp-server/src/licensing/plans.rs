@@ -235,14 +235,8 @@ pub(crate) async fn update(
 ) -> Result<PlanChange> {
     let before = newest(cx, code.as_str()).await?;
     versions::refuse_unknown_metrics(cx, added(&patch.limits, &before.limits)).await?;
-    let sql = "UPDATE plans SET version = version + 1, updated_at = $3
-               WHERE id = $1 AND version = $2";
-    let update = cx.tx.q(sql).bind(before.id).bind(before.version).bind(cx.now);
-    if update.exec().await? == 0 {
-        return Err(Error::stale());
-    }
     let version = Version {
-        version: before.version + 1,
+        version: before.version,
         name: patch.name.map_or_else(|| before.name.clone(), Name::into_string),
         description: patch.description.over(before.description.clone()),
         is_public: patch.is_public.unwrap_or(before.is_public),
@@ -258,6 +252,16 @@ pub(crate) async fn update(
             .over(before.token_ttl_seconds.map(Between))
             .map(|ttl| ttl.0),
     };
+    if version == Version::of(&before) {
+        return Ok(PlanChange { plan: before, changes: BTreeMap::new() });
+    }
+    let sql = "UPDATE plans SET version = version + 1, updated_at = $3
+               WHERE id = $1 AND version = $2";
+    let update = cx.tx.q(sql).bind(before.id).bind(before.version).bind(cx.now);
+    if update.exec().await? == 0 {
+        return Err(Error::stale());
+    }
+    let version = Version { version: before.version + 1, ..version };
     insert_version(&mut cx.tx, before.id, version, cx.now).await?;
     let plan = newest(cx, code.as_str()).await?;
     let changes = versions::changes(&before, &plan);

@@ -98,6 +98,7 @@ type Overlap = Between<0, 604_800>;
 #[serde(deny_unknown_fields)]
 pub struct SecretRotation {
     /// The seconds for which the old secret signs too, from 0 to 604,800 (7 days); 86,400 when absent.
+    /// The next rotation ends it at once.
     #[serde(default = "a_day")]
     pub(super) overlap_seconds: Overlap,
 }

@@ -51,6 +51,14 @@ async fn an_edited_plan_has_a_new_version_and_subscriptions_keep_theirs(world: W
         versions["items"].as_array().unwrap().iter().map(|p| &p["version"]).collect();
     assert_eq!(numbers, [2, 1]);
     assert_eq!(versions["items"][1], made);
+
+    // What changes nothing makes no version.
+    let same = json!({"name": "Gold", "features": {"sso": true}, "limits": {"projects": 9}});
+    for patch in [json!({}), same] {
+        let same = world.patch("/plans/gold", patch).await.expect(200);
+        assert_eq!((&same["version"], &same["changes"]), (&json!(2), &json!({})));
+    }
+    assert_eq!(world.get("/plans/gold/versions").await.expect(200), versions);
 }
 
 #[on_both]

@@ -138,6 +138,16 @@ async fn no_value_of_any_member_makes_the_server_fail(world: World) {
 }
 
 #[on_both]
+async fn query_that_is_not_utf8_is_refused(world: World) {
+    let detail = |problem: Value| problem["detail"].clone();
+    let problem = world.get("/organizations?slug=%ff").await.invalid("slug");
+    assert_eq!(detail(problem), "`slug` must be UTF-8.");
+    let problem = world.post("/organizations?name=A%ffB", json!({})).await.invalid("name");
+    assert_eq!(detail(problem), "`name` must be UTF-8.");
+    world.post("/organizations?name=%C3%A4", json!({})).await.expect(201);
+}
+
+#[on_both]
 async fn no_path_makes_the_server_fail(world: World) {
     let ids = [
         "%00",

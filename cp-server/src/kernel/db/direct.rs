@@ -54,6 +54,13 @@ impl Readers {
         Self(Arc::new(Shared { options, patience, most, places, idle: Mutex::default() }))
     }
 
+    /// Returns readers with this connection only.
+    pub(super) fn alone(conn: Connection) -> Self {
+        let readers = Self::new(SqliteConnectOptions::new(), Duration::ZERO, 1);
+        readers.idle().push(conn);
+        readers
+    }
+
     /// Returns a connection when one is free.
     pub(super) async fn acquire(&self) -> sqlx::Result<Reader> {
         let place = timeout(self.0.patience, self.0.places.clone().acquire_owned()).await;

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use futures_util::stream::{BoxStream, StreamExt};
+use futures_util::stream::{BoxStream, Stream, StreamExt};
 use sqlx::Arguments;
 use sqlx::postgres::{PgArguments, PgRow};
 
@@ -187,28 +187,38 @@ impl<'c> Query<'c> {
         Ok(kept_until_the_end(rows, span))
     }
 
-    /// Does the same, and returns the approximate size of each row in bytes.
-    async fn weighed<T: Row + 'c>(self) -> sqlx::Result<BoxStream<'c, sqlx::Result<(usize, T)>>> {
+    /// Reads rows until they exceed a size. Returns them, and whether there are more.
+    async fn until<T: Row>(self, bytes: usize) -> sqlx::Result<(Vec<T>, bool)> {
+        let (found, is_cut) = self.run_until(bytes).await?;
+        Ok((found.decode()?, is_cut))
+    }
+
+    // Not generic, as above.
+    async fn run_until(self, bytes: usize) -> sqlx::Result<(Found, bool)> {
         let (conn, text, args) = self.ready()?;
         let span = conn.span(text.as_str());
-        let rows = match driver(conn, args).recorded(span.clone()).await? {
-            Driver::Direct(reader, args) => direct_stream(reader, &text, &args)?
-                .map(|row| row.and_then(|row| Ok((row.weight(), T::from_row(&row)?))))
-                .boxed(),
-            Driver::Sqlite(conn, args) => {
-                let mut read = DirectRow::reader();
-                lite_stream(conn, text, args, Statements::Named)
-                    .map(move |row| {
-                        let row = read(&row?)?;
-                        Ok((row.weight(), T::from_row(&row)?))
-                    })
-                    .boxed()
-            }
-            Driver::Postgres(conn, args, names) => pg_stream(conn, text, args, names)
-                .map(|row| row.and_then(|row| Ok((pg_weight(&row), T::from_row(&row)?))))
-                .boxed(),
+        let work = async {
+            Ok::<_, sqlx::Error>(match driver(conn, args).await? {
+                Driver::Direct(reader, args) => {
+                    let most = Most { rows: usize::MAX, bytes };
+                    let (rows, is_cut) = reader.rows(text.as_str(), &args.0, most)?;
+                    (Found::Sqlite(rows), is_cut)
+                }
+                Driver::Sqlite(conn, args) => {
+                    let mut read = DirectRow::reader();
+                    let rows = lite_stream(conn, text, args, Statements::Named);
+                    let rows = rows.map(move |row| read(&row?));
+                    let (rows, is_cut) = cut(rows, bytes, DirectRow::weight).await?;
+                    (Found::Sqlite(rows), is_cut)
+                }
+                Driver::Postgres(conn, args, names) => {
+                    let rows = pg_stream(conn, text, args, names);
+                    let (rows, is_cut) = cut(rows, bytes, pg_weight).await?;
+                    (Found::Postgres(rows), is_cut)
+                }
+            })
         };
-        Ok(kept_until_the_end(rows, span))
+        work.recorded(span).await
     }
 
     fn ready(self) -> sqlx::Result<(&'c mut Conn, Text, Args)> {
@@ -224,6 +234,24 @@ impl<'c> Query<'c> {
         }
         Ok((self.conn, self.text, self.args))
     }
+}
+
+/// Takes the rows until they exceed a size, and learns whether there are more.
+async fn cut<R>(
+    mut rows: impl Stream<Item = sqlx::Result<R>> + Unpin,
+    most: usize,
+    weight: impl Fn(&R) -> usize,
+) -> sqlx::Result<(Vec<R>, bool)> {
+    let (mut taken, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next().await {
+        let row = row?;
+        if bytes > most {
+            return Ok((taken, true));
+        }
+        bytes += weight(&row);
+        taken.push(row);
+    }
+    Ok((taken, false))
 }
 
 /// Ends the span with the stream.
@@ -259,9 +287,10 @@ impl<'c, R: Row + 'c> Rows<'c, R> {
         self.0.stream().await
     }
 
-    /// Streams the rows, each with its approximate size in bytes.
-    pub async fn weighed(self) -> sqlx::Result<BoxStream<'c, sqlx::Result<(usize, R)>>> {
-        self.0.weighed().await
+    /// Reads rows until their approximate size exceeds `bytes`: the last of them may be large.
+    /// Returns them, and whether there are more.
+    pub async fn until(self, bytes: usize) -> sqlx::Result<(Vec<R>, bool)> {
+        self.0.until(bytes).await
     }
 }
 

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteLockingMode};
-use sqlx::{ConnectOptions, SqliteConnection};
+use anyhow::{Context, anyhow, ensure};
+use rusqlite::{Connection, OpenFlags};
+use url::Url;
 
+use crate::kernel::db::direct::Readers;
 use crate::kernel::db::{Conn, begin_snapshot, connect_postgres};
 use crate::kernel::files::beside;
 
@@ -18,33 +19,44 @@ pub async fn snapshot(url: &str) -> anyhow::Result<Conn> {
     let Some(file) = url.strip_prefix("sqlite:") else {
         return Ok(Conn::PostgresAlone(begin_snapshot(connect_postgres(url).await?).await?));
     };
-    let mut conn = Conn::SqliteAlone(open(Path::new(file.trim_start_matches("//"))).await?);
-    conn.q("BEGIN").exec().await?;
-    Ok(conn)
+    let conn = open(Path::new(file.trim_start_matches("//")))?;
+    Ok(Conn::SqliteRead(Readers::alone(conn).begin().await?))
 }
 
-async fn open(file: &Path) -> anyhow::Result<SqliteConnection> {
+fn open(file: &Path) -> anyhow::Result<Connection> {
     ensure!(file.exists(), "there is no {}", file.display());
     let cannot = || format!("{} cannot be read", file.display());
-    let options = SqliteConnectOptions::new()
-        .filename(file)
-        .read_only(true)
-        .busy_timeout(PATIENCE)
-        // Rows are passed in thousands, which needs fewer switches between the two threads.
-        .row_buffer_size(1000)
-        .pragma("trusted_schema", "OFF")
-        .pragma("cell_size_check", "ON");
     // No other process has the file open, and no other file exists. SQLite would create files
     // beside it.
     if !beside(file, "-wal").exists() {
-        return options.immutable(true).connect().await.with_context(cannot);
+        return connect(file, "?immutable=1", None).with_context(cannot);
     }
-    let mut conn = options.clone().connect().await.with_context(cannot)?;
-    if sqlx::raw_sql("SELECT 1 FROM sqlite_schema").execute(&mut conn).await.is_ok() {
+    if let Ok(conn) = connect(file, "", None)
+        && conn.execute_batch("SELECT 1 FROM sqlite_schema").is_ok()
+    {
         return Ok(conn);
     }
     // The directory is read-only, so SQLite cannot create its index file; no other process can
     // write either.
-    let options = options.vfs("unix-none").locking_mode(SqliteLockingMode::Exclusive);
-    options.connect().await.with_context(cannot)
+    let conn = connect(file, "", Some("unix-none")).with_context(cannot)?;
+    conn.pragma_update(None, "locking_mode", "EXCLUSIVE").with_context(cannot)?;
+    Ok(conn)
+}
+
+/// Connects with these URI parameters (<https://www.sqlite.org/uri.html>) and this VFS.
+fn connect(file: &Path, parameters: &str, vfs: Option<&str>) -> anyhow::Result<Connection> {
+    let uri = Url::from_file_path(std::path::absolute(file)?);
+    let uri = uri.map_err(|()| anyhow!("the path has no URI"))?;
+    let uri = format!("{uri}{parameters}");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
+    let conn = match vfs {
+        Some(vfs) => Connection::open_with_flags_and_vfs(uri, flags, vfs),
+        None => Connection::open_with_flags(uri, flags),
+    }?;
+    conn.busy_timeout(PATIENCE)?;
+    conn.pragma_update(None, "trusted_schema", "OFF")?;
+    conn.pragma_update(None, "cell_size_check", "ON")?;
+    Ok(conn)
 }

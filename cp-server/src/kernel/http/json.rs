@@ -75,8 +75,8 @@ pub fn with_query(body: Bytes, query: &str) -> Result<Bytes> {
     let mut members: Map<String, Value> = if body.is_empty() { Map::new() } else { read(&body)? };
     let mut refusals = Vec::new();
     for (name, value) in pairs {
-        if value.contains('\0') {
-            refusals.push(Refusal::new(&name, NO_NUL));
+        if let Some(rule) = unsound(&value) {
+            refusals.push(Refusal::new(&name, rule));
         } else if members.insert(name.to_string(), value.into()).is_some() {
             let rule = "must be sent only once, in the query string or in the body";
             refusals.push(Refusal::new(&name, rule));
@@ -86,6 +86,16 @@ pub fn with_query(body: Bytes, query: &str) -> Result<Bytes> {
         return Err(refusal::error(refusals));
     }
     serde_json::to_vec(&members).map(Bytes::from).map_err(Error::internal)
+}
+
+/// Returns the rule that a value of a query string breaks. The decoder puts U+FFFD in the place of
+/// bytes that are not UTF-8.
+fn unsound(value: &str) -> Option<&'static str> {
+    match value {
+        _ if value.contains('\0') => Some(NO_NUL),
+        _ if value.contains(char::REPLACEMENT_CHARACTER) => Some("must be UTF-8"),
+        _ => None,
+    }
 }
 
 /// Reads a query string.
@@ -103,11 +113,9 @@ pub(super) fn read_pairs<T: DeserializeOwned>(
 ) -> Result<T, Vec<Refusal>> {
     let (mut refusals, mut pairs) = (Vec::new(), pairs.to_vec());
     pairs.retain(|(name, value)| {
-        let is_sound = !value.contains('\0');
-        if !is_sound {
-            refusals.push(Refusal::new(name, NO_NUL));
-        }
-        is_sound
+        let rule = unsound(value);
+        refusals.extend(rule.map(|rule| Refusal::new(name, rule)));
+        rule.is_none()
     });
     loop {
         let mut text = url::form_urlencoded::Serializer::new(String::new());

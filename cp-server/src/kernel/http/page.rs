@@ -2,7 +2,6 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use futures_util::StreamExt;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,7 +17,7 @@ use crate::kernel::secret::sha256;
 
 pub const DEFAULT_LIMIT: i64 = 50;
 pub const MOST: i64 = 500;
-/// The size in bytes that the rows of a page must not exceed. A page has at least one row.
+/// The size in bytes after which a page ends. The row that exceeds it is the last one.
 const MOST_BYTES: usize = 1024 * 1024;
 
 /// A page of a list.
@@ -90,19 +89,12 @@ impl<F> List<F> {
         rows: Rows<'c, R>,
         name: impl Fn(&R) -> &str,
     ) -> Result<Page<R>> {
-        let mut rows = rows.limit(self.limit + 1).weighed().await?;
+        let (mut items, mut more) = rows.limit(self.limit + 1).until(MOST_BYTES).await?;
         let most = usize::try_from(self.limit).unwrap_or(usize::MAX);
-        let (mut items, mut bytes, mut more) = (Vec::new(), 0, false);
-        while let Some(row) = rows.next().await {
-            let (weight, item) = row?;
-            bytes += weight;
-            if items.len() == most || bytes > MOST_BYTES && !items.is_empty() {
-                more = true;
-                break;
-            }
-            items.push(item);
+        if items.len() > most {
+            items.truncate(most);
+            more = true;
         }
-        drop(rows);
         let next_cursor = items.last().filter(|_| more).map(|last| {
             let id = last.key();
             URL_SAFE_NO_PAD

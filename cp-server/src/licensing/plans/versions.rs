@@ -68,7 +68,7 @@ impl Resource for Plan {
 }
 
 /// A version before it is stored.
-#[derive(Default)]
+#[derive(Default, PartialEq)]
 pub(super) struct Version {
     pub version: i64,
     pub name: String,
@@ -79,6 +79,22 @@ pub(super) struct Version {
     pub seat_cap: Option<i64>,
     pub leasing: Object,
     pub token_ttl_seconds: Option<i64>,
+}
+
+impl Version {
+    pub(super) fn of(plan: &Plan) -> Self {
+        Self {
+            version: plan.version,
+            name: plan.name.clone(),
+            description: plan.description.clone(),
+            is_public: plan.is_public,
+            features: plan.features.clone(),
+            limits: plan.limits.clone(),
+            seat_cap: plan.seat_cap,
+            leasing: plan.leasing.clone(),
+            token_ttl_seconds: plan.token_ttl_seconds,
+        }
+    }
 }
 
 pub(super) async fn insert_version(

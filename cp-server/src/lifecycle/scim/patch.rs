@@ -68,6 +68,7 @@ fn one(shape: &Shape, resource: &mut Map<String, Value>, operation: Value) -> Re
     };
     match (path, value) {
         (Some(Value::String(path)), value) if !path.is_empty() => {
+            refuse_read_only(&path)?;
             at(shape, resource, op, &path, value)
         }
         (None | Some(Value::Null | Value::String(_)), Value::Object(members))
@@ -86,6 +87,17 @@ fn one(shape: &Shape, resource: &mut Map<String, Value>, operation: Value) -> Re
         }
         _ => Err(refused("invalidPath", "`path` must be a string.")),
     }
+}
+
+/// Refuses a path to what the server sets. In a `value`, identity providers repeat it, and it is
+/// ignored.
+fn refuse_read_only(path: &str) -> Result<()> {
+    let name = without_schema(path).split('.').next().unwrap_or_default();
+    if ["id", "meta"].iter().any(|own| own.eq_ignore_ascii_case(name)) {
+        let detail = format!("`path` must not be {}. The server sets it.", quoted(path));
+        return Err(refused("mutability", detail));
+    }
+    Ok(())
 }
 
 /// A path: `name`, `name.givenName`, `emails[type eq "work"].value`.

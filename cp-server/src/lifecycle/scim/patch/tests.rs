@@ -131,6 +131,8 @@ fn other_operations_are_refused() {
         (json!([{"op": "move", "path": "active", "value": true}]), "invalidSyntax"),
         (json!([{"op": "remove"}]), "noTarget"),
         (json!([{"op": "add", "value": "x"}]), "invalidValue"),
+        (json!([{"op": "replace", "path": "id", "value": "x"}]), "mutability"),
+        (json!([{"op": "remove", "path": "meta.created"}]), "mutability"),
         (json!([{"op": "add", "path": 1, "value": "x"}]), "invalidPath"),
         (json!([{"op": "add", "path": "salary", "value": "x"}]), "invalidPath"),
         (json!([{"op": "add", "path": "name.nick", "value": "x"}]), "invalidPath"),
