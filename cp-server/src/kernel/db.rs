@@ -26,6 +26,7 @@ pub mod rehearsals;
 mod savepoints;
 pub mod search;
 pub mod shared;
+mod shares;
 pub mod tags;
 pub mod values;
 pub mod wal;
@@ -41,12 +42,13 @@ use tokio::sync::OwnedMutexGuard;
 use self::direct::{Reader, Readers};
 pub(super) use self::failures::InDoubt;
 pub use self::failures::constraint_of;
+use self::failures::is_disconnected;
 use self::found::Found;
 pub use self::hosts::split_hosts;
 pub use self::pools::PoolState;
 pub(super) use self::postgres::begin_snapshot;
 pub(crate) use self::postgres::connect_postgres;
-use self::postgres::{PATIENCE, Reading};
+use self::postgres::{Change, PATIENCE, Reading, Single};
 pub use self::postgres::{PgDatabase, Statements, postgres_hosts};
 pub use self::queue::{Growth, Share};
 use self::recent::SeenRecent;
@@ -217,11 +219,8 @@ impl Db {
     /// Begins a write transaction. On SQLite, shares take turns when several wait for the writer.
     pub async fn begin_for(&self, share: Share) -> sqlx::Result<Conn> {
         match self {
-            Self::Postgres(database) => {
-                let (tx, statements) = database.begin().await?;
-                Ok(Conn::PostgresTx(tx, statements))
-            }
-            Self::Sqlite { write, .. } => Ok(Conn::SqliteTx(write.begin(share).await?)),
+            Self::Postgres(database) => database.begin(share).await.map(Conn::PostgresTx),
+            Self::Sqlite { write, .. } => write.begin(share).await.map(Conn::SqliteTx),
         }
     }
 
@@ -230,7 +229,7 @@ impl Db {
     pub(super) async fn begin_single(&self, share: Share) -> sqlx::Result<Conn> {
         match self {
             Self::Postgres(database) if database.has_sessions() => {
-                Ok(Conn::PostgresSingle { conn: database.acquire().await?, is_used: false })
+                database.single(share).await.map(Conn::PostgresSingle)
             }
             _ => self.begin_for(share).await,
         }
@@ -306,12 +305,8 @@ pub enum Conn {
     Postgres(PoolConnection<Postgres>),
     /// A transaction that reads. Behind a pooler, only a transaction keeps its session.
     PostgresRead(Transaction<'static, Postgres>, Statements),
-    PostgresTx(Transaction<'static, Postgres>, Statements),
-    /// A transaction of a single statement, which commits when it ends.
-    PostgresSingle {
-        conn: PoolConnection<Postgres>,
-        is_used: bool,
-    },
+    PostgresTx(Change),
+    PostgresSingle(Single),
     SqliteAlone(SqliteConnection),
     PostgresAlone(PgConnection),
     /// The turn at a connection that several reads share.
@@ -326,7 +321,7 @@ impl Conn {
 
     /// Whether this is a write transaction.
     pub fn writes(&self) -> bool {
-        matches!(self, Self::SqliteTx(_) | Self::PostgresTx(..) | Self::PostgresSingle { .. })
+        matches!(self, Self::SqliteTx(_) | Self::PostgresTx(_) | Self::PostgresSingle(_))
     }
 
     /// Whether other reads share the connection: it may read an earlier state of the database.
@@ -338,11 +333,14 @@ impl Conn {
     pub async fn commit(self) -> sqlx::Result<()> {
         match self {
             Self::SqliteTx(tx) => tx.commit().await,
-            Self::PostgresTx(tx, _) => {
-                let committed = tokio::spawn(async move { tx.commit().await }).await;
+            Self::PostgresTx(change) => {
+                let committed = tokio::spawn(async move { change.tx.commit().await }).await;
                 let lost = |why| sqlx::Error::Io(std::io::Error::other(InDoubt(why)));
                 committed.map_err(|error| lost(error.into()))?.map_err(|error| match error {
                     sqlx::Error::Io(why) => lost(why),
+                    sqlx::Error::Database(why) if is_disconnected(why.as_ref()) => {
+                        lost(std::io::Error::other(why))
+                    }
                     refused => refused,
                 })
             }
@@ -364,8 +362,8 @@ impl Conn {
             }
             Self::Postgres(_)
             | Self::PostgresRead(..)
-            | Self::PostgresTx(..)
-            | Self::PostgresSingle { .. }
+            | Self::PostgresTx(_)
+            | Self::PostgresSingle(_)
             | Self::PostgresAlone(_) => false,
         }
     }

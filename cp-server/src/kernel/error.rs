@@ -8,7 +8,7 @@ use cp_contracts::{FieldError, Problem, ProblemCode};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::kernel::db::failures::{InDoubt, constraint_of};
+use crate::kernel::db::failures::{InDoubt, constraint_of, is_disconnected};
 use crate::kernel::db::writer::cause;
 use crate::kernel::taken::taken;
 use crate::kernel::traces::Failure;
@@ -249,11 +249,18 @@ impl From<sqlx::Error> for Error {
                 )
             }
             sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) => {
-                Self::unavailable_because(
-                    "The database cannot be reached; nothing was changed.",
-                    5,
-                    error,
-                )
+                Self::unavailable_because(UNREACHED, 5, error)
+            }
+            sqlx::Error::Database(refusal) if is_disconnected(refusal.as_ref()) => {
+                Self::unavailable_because(UNREACHED, 5, error)
+            }
+            // PostgreSQL: query canceled, lock not available.
+            sqlx::Error::Database(refusal)
+                if matches!(refusal.code().as_deref(), Some("57014" | "55P03")) =>
+            {
+                let detail =
+                    "The database ended a statement that took too long; nothing was changed.";
+                Self::unavailable_because(detail, 5, error)
             }
             sqlx::Error::Database(refusal) if refusal.is_unique_violation() => {
                 let name = constraint_of(refusal.as_ref());
@@ -305,6 +312,9 @@ impl From<sqlx::Error> for Error {
     }
 }
 
+/// The refusal of a request that got no connection.
+const UNREACHED: &str = "The database cannot be reached or is busy; nothing was changed.";
+
 /// Whether a privilege was revoked, the database is read-only, or a trigger refused: an operator
 /// must act, and the request may be repeated afterwards.
 fn is_forbidden(refusal: &dyn sqlx::error::DatabaseError) -> bool {
@@ -322,9 +332,9 @@ fn is_in_doubt(refusal: &dyn sqlx::error::DatabaseError) -> bool {
 /// acts.
 fn is_full(refusal: &dyn sqlx::error::DatabaseError) -> bool {
     // SQLite: BUSY 5, READONLY 8, IOERR 10, FULL 13, CANTOPEN 14, in the low byte of the extended
-    // code. PostgreSQL: classes 53 (insufficient resources), 57P (operator intervention).
+    // code. PostgreSQL: class 53 (insufficient resources).
     match refusal.code().as_deref() {
-        Some(code) if code.len() == 5 => code.starts_with("53") || code.starts_with("57P"),
+        Some(code) if code.len() == 5 => code.starts_with("53"),
         Some(code) => {
             code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 8 | 10 | 13 | 14))
         }

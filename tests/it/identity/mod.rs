@@ -3,6 +3,7 @@
 mod access;
 mod directory;
 mod invitations;
+mod leaving;
 mod memberships;
 mod oidc;
 mod people;

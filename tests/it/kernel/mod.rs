@@ -9,3 +9,4 @@ mod idempotency;
 mod lists;
 mod preconditions;
 mod refusals;
+mod shares;

@@ -1,4 +1,5 @@
 use axum::http::Method;
+use futures_util::future::join;
 use serde_json::json;
 
 use crate::world::{World, on_both};
@@ -46,5 +47,46 @@ async fn a_read_that_has_not_changed_is_304(world: World) {
         let answer = world.get(&path).await;
         let again = world.root().with("if-none-match", answer.header("etag")).get(&path).await;
         assert_eq!((again.status, again.body.len()), (304, 0), "{path}");
+    }
+}
+
+#[on_both]
+async fn of_two_changes_of_one_state_at_once_one_is_refused(world: World) {
+    let mut lines = crate::world::operations().table;
+    lines.retain(|line| line.method == Method::PATCH);
+    // An identity provider may end a membership.
+    lines.sort_by_key(|line| line.protocol.is_some());
+    for line in lines {
+        let path = world.path_of(&line);
+        let body = crate::sweep::examples::example(&world, &line).body;
+        let root = world.root();
+        let tag = root.call(Method::GET, &path, None).await.header("etag").to_owned();
+        let same = root.with("if-match", &tag);
+        let change = || same.call(Method::PATCH, &path, body.clone());
+        let (one, other) = join(change(), change()).await;
+        let mut statuses = [one.status, other.status];
+        statuses.sort_unstable();
+        assert!(statuses[0] < 300 && statuses[1] == 412, "{}: {statuses:?}", line.name);
+    }
+}
+
+#[on_both]
+async fn changes_of_other_members_at_once_are_both_kept(world: World) {
+    let membership = format!("/memberships/{}", world.acme.membership);
+    let role = format!("/roles/{}", world.acme.spare_role);
+    for (path, one, other) in [
+        (&membership, json!({"status": "suspended"}), json!({"permissions": ["projects:read"]})),
+        (&membership, json!({"status": "active"}), json!({"permissions": []})),
+        (&role, json!({"description": "One."}), json!({"rank": 7})),
+        (&role, json!({"name": "Two"}), json!({"description": "Two."})),
+    ] {
+        let (first, second) =
+            join(world.patch(path, one.clone()), world.patch(path, other.clone())).await;
+        first.expect(200);
+        second.expect(200);
+        let now = world.get(path).await.expect(200);
+        for (name, value) in [one, other].iter().flat_map(|body| body.as_object().unwrap()) {
+            assert_eq!(&now[name], value, "{path}: {now}");
+        }
     }
 }

@@ -44,15 +44,16 @@ pub(super) async fn driver(conn: &mut Conn, args: Args) -> sqlx::Result<Driver<'
         (Conn::SqliteTx(c), Args::Sqlite(a)) => Driver::Sqlite(c.connection()?, a.for_sqlx()?),
         (Conn::SqliteAlone(c), Args::Sqlite(a)) => Driver::Sqlite(c, a.for_sqlx()?),
         (Conn::Postgres(c), Args::Postgres(a)) => Driver::Postgres(c, a, Statements::Named),
-        (Conn::PostgresRead(c, names) | Conn::PostgresTx(c, names), Args::Postgres(a)) => {
-            Driver::Postgres(c, a, *names)
+        (Conn::PostgresRead(c, names), Args::Postgres(a)) => Driver::Postgres(c, a, *names),
+        (Conn::PostgresTx(change), Args::Postgres(a)) => {
+            Driver::Postgres(&mut change.tx, a, change.statements)
         }
-        (Conn::PostgresSingle { conn, is_used }, Args::Postgres(a)) => {
-            if std::mem::replace(is_used, true) {
+        (Conn::PostgresSingle(single), Args::Postgres(a)) => {
+            if std::mem::replace(&mut single.is_used, true) {
                 let why = "a transaction of a single statement began a second one";
                 return Err(sqlx::Error::Protocol(why.to_owned()));
             }
-            Driver::Postgres(conn, a, Statements::Named)
+            Driver::Postgres(&mut single.conn, a, Statements::Named)
         }
         // It runs few statements, and few of them twice.
         (Conn::PostgresAlone(c), Args::Postgres(a)) => Driver::Postgres(c, a, Statements::Unnamed),

@@ -13,6 +13,14 @@ impl std::fmt::Display for InDoubt {
 
 impl std::error::Error for InDoubt {}
 
+/// Whether PostgreSQL or a pooler in front of it ended the connection: SQLSTATE classes 08
+/// (connection exception) and 57P (operator intervention).
+pub(in crate::kernel) fn is_disconnected(error: &dyn sqlx::error::DatabaseError) -> bool {
+    let code = error.code();
+    let code = code.as_deref().unwrap_or_default();
+    code.len() == 5 && (code.starts_with("08") || code.starts_with("57P"))
+}
+
 /// Returns the name of the index whose constraint refused a row, such as `workspaces_slug`.
 ///
 /// PostgreSQL names the index. SQLite lists the columns (`workspaces.organization_id,

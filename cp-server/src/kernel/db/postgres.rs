@@ -10,10 +10,10 @@
 //! and one more per statement, so only installations in which [`is_pooled`] finds such a pooler pay
 //! it. Nothing else depends on the session: settings and locks end with their transaction.
 
-use std::time::Duration;
-
 use std::ops::Deref;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::ensure;
 use sqlx::pool::PoolConnection;
@@ -23,6 +23,8 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::hosts::{self, split_hosts};
+use super::queue::Share;
+use super::shares::{Held, Shares};
 
 /// The time for which an idle connection is assumed to be alive.
 const FRESH: Duration = Duration::from_secs(1);
@@ -44,11 +46,26 @@ pub(super) enum Reading {
     Transaction(Transaction<'static, Postgres>),
 }
 
+/// A write transaction.
+pub struct Change {
+    pub(super) tx: Transaction<'static, Postgres>,
+    pub(super) statements: Statements,
+    _held: Held,
+}
+
+/// A connection for a change of a single statement, which commits when it ends.
+pub struct Single {
+    pub(super) conn: PoolConnection<Postgres>,
+    pub(super) is_used: bool,
+    _held: Held,
+}
+
 /// A pool of connections to the host that accepts changes.
 #[derive(Clone, Debug)]
 pub struct PgDatabase {
     pool: PgPool,
     statements: Statements,
+    shares: Arc<Shares>,
 }
 
 impl Deref for PgDatabase {
@@ -89,7 +106,7 @@ impl PgDatabase {
             settings.connect_with(options).await?
         };
         let statements = if pooled { Statements::Unnamed } else { Statements::Named };
-        Ok(Self { pool, statements })
+        Ok(Self { pool, statements, shares: Arc::new(Shares::new(most)) })
     }
 
     /// Whether a connection keeps its session between statements.
@@ -105,9 +122,16 @@ impl PgDatabase {
         })
     }
 
-    /// Begins a write transaction.
-    pub(super) async fn begin(&self) -> sqlx::Result<(Transaction<'static, Postgres>, Statements)> {
-        Ok((self.pool.begin().await?, self.statements))
+    /// Begins a write transaction, when its share may hold a connection.
+    pub(super) async fn begin(&self, share: Share) -> sqlx::Result<Change> {
+        let _held = self.shares.take(share).await?;
+        Ok(Change { tx: self.pool.begin().await?, statements: self.statements, _held })
+    }
+
+    /// Acquires a connection for a change of a single statement, when its share may hold one.
+    pub(super) async fn single(&self, share: Share) -> sqlx::Result<Single> {
+        let _held = self.shares.take(share).await?;
+        Ok(Single { conn: self.pool.acquire().await?, is_used: false, _held })
     }
 
     /// Begins a transaction that reads one state of the database.

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 
-use super::{Conn, Db};
+use super::{Conn, Db, Share};
 use crate::kernel::files::{beside, create_private};
 
 /// Numbers the copies of this process.
@@ -32,10 +32,10 @@ pub struct Rehearsal(pub Conn);
 impl Db {
     pub async fn rehearse(&self) -> sqlx::Result<Rehearsal> {
         match self {
-            Self::Postgres(database) => {
-                let (tx, statements) = database.begin().await?;
-                Ok(Rehearsal(Conn::PostgresTx(tx, statements)))
-            }
+            Self::Postgres(database) => database
+                .begin(Share::SERVER)
+                .await
+                .map(|change| Rehearsal(Conn::PostgresTx(change))),
             Self::Sqlite { read, .. } => {
                 let path = read.options().get_filename().to_owned();
                 self.remove_left_copies()?;

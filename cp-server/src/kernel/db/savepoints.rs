@@ -31,16 +31,15 @@ impl Conn {
     async fn run_raw(&mut self, sql: &'static str) -> sqlx::Result<()> {
         self.connect().await?;
         match self {
-            Self::Idle(..) | Self::Shared(_) | Self::PostgresSingle { .. } => {
+            Self::Idle(..) | Self::Shared(_) | Self::PostgresSingle(_) => {
                 Err(sqlx::Error::PoolClosed)
             }
             Self::Sqlite(reader) | Self::SqliteRead(reader) => reader.run(sql),
             Self::SqliteTx(turn) => turn.connection()?.execute(raw_sql(sql)).await.map(drop),
             Self::SqliteAlone(conn) => conn.execute(raw_sql(sql)).await.map(drop),
             Self::Postgres(conn) => (&mut **conn).execute(raw_sql(sql)).await.map(drop),
-            Self::PostgresRead(tx, _) | Self::PostgresTx(tx, _) => {
-                (&mut **tx).execute(raw_sql(sql)).await.map(drop)
-            }
+            Self::PostgresRead(tx, _) => (&mut **tx).execute(raw_sql(sql)).await.map(drop),
+            Self::PostgresTx(change) => (&mut *change.tx).execute(raw_sql(sql)).await.map(drop),
             Self::PostgresAlone(conn) => conn.execute(raw_sql(sql)).await.map(drop),
         }
     }

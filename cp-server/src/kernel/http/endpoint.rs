@@ -23,11 +23,14 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, header};
 use axum::response::Response;
 use cp_contracts::ProblemCode;
+use uuid::Uuid;
 
 use crate::kernel::access::admission::{self, BodyAttempt};
 use crate::kernel::access::caller::Caller;
+use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::app::{App, Part};
 use crate::kernel::completion::{Client, Deadline, to_the_end};
+use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Answer, has_tag};
 use crate::kernel::http::cx::Cx;
@@ -41,7 +44,11 @@ use crate::kernel::http::reading::{Readers, Reading, read_again};
 use crate::kernel::http::turns::{Turn, Turns};
 use crate::kernel::journal::draft::AuditDraft;
 use crate::kernel::journal::record::record;
+use crate::kernel::secret::sha256;
 use crate::kernel::traces::{Span, Tracing};
+
+/// The part of a path that names an organization.
+const ORGANIZATION: &str = "/organizations/{org}";
 
 /// The maximum number of attempts of an operation when other requests are faster.
 const ATTEMPTS: u32 = 5;
@@ -159,6 +166,7 @@ impl Admitted {
 
         let mut audit = AuditDraft::default();
         if let Some(reader) = reader_before(line, &**operation, readers) {
+            self.hold(&mut tx, at.organization()).step("hold").await?;
             let reading = read_again(&*reader, Reading { app, caller, parts, tx, now });
             let (conn, before) = reading.within(Span::step("read before")).await;
             tx = conn;
@@ -235,6 +243,33 @@ impl Admitted {
         let values = values.map_err(Error::internal)?;
         let values: Vec<&str> = values.iter().map(|(_, value)| value).collect();
         Turns::of(app).take(format!("{} {}", line.object(), values.join("/"))).await.map(Some)
+    }
+}
+
+impl Admitted {
+    /// Waits until changes of the same object on other connections have ended: the state before,
+    /// `If-Match` and what the change keeps are then the present ones. SQLite has only one writer.
+    async fn hold(&self, tx: &mut Conn, organization: Option<OrganizationId>) -> Result<()> {
+        // A POST below the organization itself adds to it, and changes nothing that it read.
+        let adds = self.line.method == Method::POST && self.line.object() == ORGANIZATION;
+        if tx.writes_alone() || !tx.writes() || adds {
+            return Ok(());
+        }
+        let mut parts = Parts::clone(&self.parts);
+        let values = RawPathParams::from_request_parts(&mut parts, &()).await;
+        let values = values.map_err(Error::internal)?;
+        // The slug and the ID of an organization name the same one, as do the forms of a UUID.
+        let others = values.iter().filter(|(name, _)| *name != "org");
+        let others = others.map(|(_, value)| {
+            value.parse::<Uuid>().map_or_else(|_| value.to_owned(), |id| id.to_string())
+        });
+        let others: Vec<String> = others.collect();
+        let organization = organization.map(|id| id.to_string()).unwrap_or_default();
+        let object = format!("{} {organization} {}", self.line.object(), others.join("/"));
+        let lock = sha256(object.as_bytes());
+        let lock = i64::from_be_bytes(std::array::from_fn(|at| lock[at]));
+        tx.q("SELECT 1 FROM pg_advisory_xact_lock($1)").bind(lock).exec().await?;
+        Ok(())
     }
 }
 
