@@ -90,6 +90,12 @@ impl View {
             problem.code == ProblemCode::Unavailable && problem.detail.contains("may or may not");
         let title = match (is_doubtful, count) {
             (true, _) => "The change may have been saved".to_owned(),
+            // The browser went back to the form.
+            _ if problem.code == ProblemCode::IdempotencyKeyReused => {
+                "Nothing was changed: this form was sent before with other entries. Send it again \
+                 to save these."
+                    .to_owned()
+            }
             (_, 0) => format!("Nothing was changed: {}", lower(&problem.detail.replace('`', ""))),
             (_, 1) => "Nothing was changed: one entry needs another look".to_owned(),
             (_, n) => format!("Nothing was changed: {n} entries need another look"),
