@@ -12,8 +12,7 @@ pub mod continuation;
 pub mod restore;
 pub mod tables;
 
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
@@ -25,13 +24,16 @@ use self::archive::{Archive, LogHead, Manifest, Writer};
 use crate::audit;
 use crate::kernel::clock::{Clock, Random};
 use crate::kernel::db::{Conn, Db, installation};
-use crate::kernel::files::beside;
+use crate::kernel::drafts::{self, Draft};
+use crate::kernel::files::{beside, sync_folder};
 use crate::kernel::kek;
 use crate::kernel::secret::{Kek, hex};
 
 /// The prefix and suffix of backup names in a folder. Other files there are never deleted.
 const BEGIN: &str = "control-plane-";
 const END: &str = ".cpbackup";
+/// The end of the name of a backup that is being written, after its name.
+const DRAFT: &str = ".draft";
 
 /// The value of the installation that has the instant of the newest backup.
 const LAST: &str = "last backup";
@@ -78,19 +80,16 @@ pub async fn make(
     let is_folder = out.is_dir() || out.as_os_str().to_string_lossy().ends_with('/');
     let path = if is_folder { folder_name(out, now)? } else { out.to_owned() };
     ensure!(!path.exists(), "{} exists; a backup never replaces a file", path.display());
-    let draft = beside(&path, ".draft");
-    let manifest = write(place, &draft, now, progress).await;
-    let manifest = match manifest {
-        Ok(manifest) => manifest,
-        Err(error) => {
-            // The draft may be the file that fills the disk.
-            let _ = fs::remove_file(&draft);
-            return Err(error.context(format!("{} was not written", path.display())));
-        }
-    };
+    if is_folder {
+        remove_left_drafts(out)?;
+    }
+    let draft = Draft::create(&beside(&path, DRAFT)).context("the backup did not begin")?;
+    let manifest = write(place, &draft, now, progress)
+        .await
+        .with_context(|| format!("{} was not written", path.display()))?;
     // A hard link fails when the name exists; a rename would overwrite the file.
-    let linked = fs::hard_link(&draft, &path);
-    fs::remove_file(&draft)?;
+    let linked = fs::hard_link(draft.path(), &path);
+    drop(draft);
     linked.with_context(|| format!("cannot create {}", path.display()))?;
     sync_folder(&path)?;
     let dropped = if is_folder { drop_oldest(out, &path, keep)? } else { Vec::new() };
@@ -114,15 +113,10 @@ pub async fn last(tx: &mut Conn) -> anyhow::Result<Option<DateTime<Utc>>> {
 
 async fn write(
     place: &BackupSource,
-    draft: &Path,
+    draft: &Draft,
     now: DateTime<Utc>,
     progress: Progress<'_>,
 ) -> anyhow::Result<Manifest> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600);
-    let file = options.open(draft).with_context(|| {
-        format!("cannot create {}; is another backup running?", draft.display())
-    })?;
     let mut conn = place.db.bulk_snapshot().await?;
     let product = concat!("cp-server ", env!("CARGO_PKG_VERSION")).to_owned();
     let mut manifest = Manifest::new(product, now, place.db.name());
@@ -137,7 +131,7 @@ async fn write(
     );
     manifest.kek_check = STANDARD.encode(check);
     manifest.log = log_head(&mut conn, &manifest.schema).await?;
-    let mut writer = Writer::new(file, manifest)?;
+    let mut writer = Writer::new(draft.handle()?, manifest)?;
     let (tables, mut all, mut done) = (tables::all(&mut conn).await?, 0, 0);
     for table in &tables {
         all += tables::count(&mut conn, &table.name).await?;
@@ -155,7 +149,7 @@ async fn write(
     }
     let manifest = writer.finish(&place.kek, &place.random)?;
     // A backup that cannot be read back is useless, so read it back.
-    let mut archive = Archive::open(draft)?;
+    let mut archive = Archive::open(draft.path())?;
     archive.manifest.check_seal(&place.kek, kek::CHECK)?;
     archive.check().await?;
     Ok(manifest)
@@ -184,6 +178,22 @@ fn folder_name(folder: &Path, now: DateTime<Utc>) -> anyhow::Result<PathBuf> {
     Ok(name(""))
 }
 
+/// Removes what backups of this folder that were killed have left: each is as large as a backup.
+fn remove_left_drafts(folder: &Path) -> anyhow::Result<()> {
+    let ending = format!("{END}{DRAFT}");
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if !name.starts_with(BEGIN) || !name.ends_with(&ending) {
+            continue;
+        }
+        if let Err(error) = drafts::remove_left(&path) {
+            tracing::warn!(%error, "{} was left by a backup and cannot be removed", path.display());
+        }
+    }
+    Ok(())
+}
+
 /// Deletes the oldest backups of a folder, but never the new one.
 fn drop_oldest(folder: &Path, new: &Path, keep: usize) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
@@ -201,13 +211,4 @@ fn drop_oldest(folder: &Path, new: &Path, keep: usize) -> anyhow::Result<Vec<Pat
         fs::remove_file(path).with_context(|| format!("cannot delete {}", path.display()))?;
     }
     Ok(found)
-}
-
-/// Syncs the folder, so that the name survives a power cut.
-fn sync_folder(path: &Path) -> anyhow::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .with_context(|| format!("cannot sync the folder {}", folder.display()))
 }

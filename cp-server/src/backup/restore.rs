@@ -1,21 +1,21 @@
 //! Restoring a backup: everything is verified before anything is replaced.
 
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use sqlx::Connection;
 
+use super::Progress;
 use super::archive::{Archive, Manifest, TableHead};
 use super::continuation::continue_after_restore;
 use super::tables::{self, Filling, Table};
-use super::{Progress, sync_folder};
 use crate::audit;
 use crate::audit::high_water::SUFFIX;
 use crate::kernel::clock::Clock;
-use crate::kernel::db::{Conn, Db, FileOptions, connect_postgres};
-use crate::kernel::files::{self, beside};
+use crate::kernel::db::{Conn, Db, FileOptions, connect_postgres, side_files};
+use crate::kernel::drafts::Draft;
+use crate::kernel::files::{self, beside, sync_folder};
 use crate::kernel::kek;
 use crate::kernel::secret::{Kek, hex};
 
@@ -24,6 +24,8 @@ pub struct Restored {
     pub manifest: Manifest,
     /// The new path of the database that was there before.
     pub set_aside: Option<PathBuf>,
+    /// The new paths of the files that SQLite kept beside it.
+    pub side_files: Vec<PathBuf>,
 }
 
 /// Verifies a backup without touching any database: format, schema, key-encryption key, hash, and
@@ -79,58 +81,54 @@ async fn into_file(
     is_replacing: bool,
     progress: Progress<'_>,
 ) -> anyhow::Result<Restored> {
-    let is_taken = held_alone(file).await?;
-    ensure!(
-        !is_taken || is_replacing,
-        "{} contains an installation; with --replace it is kept beside the restored one",
-        file.display()
-    );
+    check_target(file, is_replacing).await?;
     // The draft is in the same folder, so that one rename replaces the file.
-    let draft = beside(file, ".restoring");
-    files::create_private(&draft)?;
-    remove(&draft)?;
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600).open(&draft)?;
-    let filled = fill_file(&mut archive, kek, clock, &draft, progress).await;
-    if let Err(error) = filled {
-        remove(&draft)?;
+    let path = beside(file, ".restoring");
+    files::create_folder(&path)?;
+    let draft = Draft::create(&path).context("the restore did not begin")?;
+    // Those of a restore that was killed.
+    side_files::remove(&path)?;
+    if let Err(error) = fill_file(&mut archive, kek, clock, &path, progress).await {
+        side_files::remove(&path)?;
         return Err(error);
     }
-    File::open(&draft)?.sync_all()?;
+    ensure!(side_files::is_empty(&beside(&path, "-wal")), "{} is not complete", path.display());
+    side_files::remove(&path)?;
+    draft.sync()?;
+    // Check again, because filling the draft took a while.
+    check_target(file, is_replacing).await?;
     let now = clock.now().format("%Y%m%dT%H%M%S%.6fZ");
     let aside = beside(file, &format!(".before-{now}"));
-    let set_aside = if file.exists() {
-        // Check again, because filling the draft took a while.
-        held_alone(file).await?;
+    let is_there = file.exists();
+    if is_there {
         // The file also keeps its own name until the rename below, which is one step.
         fs::hard_link(file, &aside)
             .with_context(|| format!("cannot create {}", aside.display()))?;
-        Some(aside.clone())
-    } else {
-        None
-    };
-    // The high-water mark belongs to the replaced database, not to the restored one.
-    let head = fs::rename(beside(file, SUFFIX), beside(&aside, SUFFIX));
-    if let Err(error) = head
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        return Err(error).with_context(|| format!("cannot set aside {}", file.display()));
     }
-    fs::rename(&draft, file).with_context(|| format!("cannot create {}", file.display()))?;
+    // SQLite would read an old write-ahead log into the new file. So these files are away, also
+    // after a power cut, before the new file has the name.
+    let side_files = side_files::set_aside(file, &aside)?;
     sync_folder(file)?;
-    Ok(Restored { manifest: archive.manifest, set_aside })
+    draft.replace(file).with_context(|| format!("cannot create {}", file.display()))?;
+    // The high-water mark belongs to the replaced database. It goes last: no server starts between
+    // these steps on a file that has lost its end.
+    files::move_new(&beside(file, SUFFIX), &beside(&aside, SUFFIX))?;
+    sync_folder(file)?;
+    let set_aside = is_there.then_some(aside);
+    Ok(Restored { manifest: archive.manifest, set_aside, side_files })
 }
 
-/// Returns whether the file contains an installation. Refuses when another process has it open: a
-/// server would continue to write into the file that is set aside.
-async fn held_alone(file: &Path) -> anyhow::Result<bool> {
-    if !file.exists() || fs::metadata(file)?.len() == 0 {
-        return Ok(false);
-    }
-    let is_alone = tables::is_alone(file).await?;
-    ensure!(is_alone, "{} is in use; stop the server first", file.display());
+/// Refuses a file that another process has open: a server would continue to write into the file
+/// that is set aside. Refuses an installation unless it is replaced.
+async fn check_target(file: &Path, is_replacing: bool) -> anyhow::Result<()> {
+    ensure!(tables::is_alone(file).await?, "{} is in use; stop the server first", file.display());
     // A damaged file is kept as well: it may be all that is left.
-    Ok(true)
+    ensure!(
+        is_replacing || side_files::is_empty(file),
+        "{} contains an installation; with --replace it is kept beside the restored one",
+        file.display()
+    );
+    Ok(())
 }
 
 async fn fill_file(
@@ -191,7 +189,7 @@ async fn into_postgres(
     finish(&archive, kek, &db, 1).await?;
     continue_after_restore(&db, clock.now()).await?;
     db.close().await;
-    Ok(Restored { manifest: archive.manifest, set_aside: None })
+    Ok(Restored { manifest: archive.manifest, set_aside: None, side_files: Vec::new() })
 }
 
 /// Writes all rows of the archive.
@@ -265,17 +263,4 @@ async fn end(conn: Conn) {
         Conn::PostgresAlone(conn) => drop(conn.close().await),
         _ => {}
     }
-}
-
-/// Removes a draft file of this process, and the files that SQLite keeps beside it.
-fn remove(draft: &Path) -> anyhow::Result<()> {
-    for path in [draft.to_owned(), beside(draft, "-wal"), beside(draft, "-shm")] {
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("cannot delete {}", path.display()));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }

@@ -28,7 +28,7 @@ use sqlx::postgres::PgRow;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row, TypeInfo, ValueRef};
 
-use crate::kernel::db::Conn;
+use crate::kernel::db::{Conn, side_files};
 
 pub use self::batch::Batch;
 pub use self::cells::Cell;
@@ -189,8 +189,11 @@ impl Column {
 }
 
 /// Checks that no other process has an SQLite file open. Afterwards the file contains its
-/// write-ahead log.
+/// write-ahead log. SQLite would delete the log of a missing or empty file, so it stays unchanged.
 pub async fn is_alone(file: &Path) -> anyhow::Result<bool> {
+    if side_files::is_empty(file) {
+        return side_files::is_alone(file);
+    }
     let options = SqliteConnectOptions::new().filename(file);
     let mut conn = options
         .busy_timeout(Duration::from_millis(200))

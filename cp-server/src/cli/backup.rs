@@ -94,6 +94,9 @@ pub(super) async fn run_restore(config: &Config, wanted: Restore) -> anyhow::Res
     if let Some(path) = &restored.set_aside {
         say(&format!("The previous database is now {}.", path.display()))?;
     }
+    for path in &restored.side_files {
+        say(&format!("A file that SQLite kept beside it is now {}.", path.display()))?;
+    }
     say(CONTINUED)?;
     say(&format!(
         "What happened after {} is not in this database:\n{RETURNED}\n\

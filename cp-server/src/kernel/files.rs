@@ -39,10 +39,28 @@ pub fn write_private(path: &Path, bytes: &[u8], random: &Random) -> anyhow::Resu
     let linked = written.and_then(|()| fs::hard_link(&draft, path));
     fs::remove_file(&draft).with_context(doing)?;
     linked.with_context(doing)?;
-    if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        File::open(folder).and_then(|f| f.sync_all()).with_context(doing)?;
+    sync_folder(path)
+}
+
+/// Moves a file to a name that must be free. Returns whether there was one.
+pub fn move_new(from: &Path, to: &Path) -> anyhow::Result<bool> {
+    let doing = || format!("cannot move {} to {}", from.display(), to.display());
+    // A hard link fails when the name exists; a rename would overwrite the file.
+    match fs::hard_link(from, to) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        linked => linked.with_context(doing)?,
     }
-    Ok(())
+    fs::remove_file(from).with_context(doing)?;
+    Ok(true)
+}
+
+/// Syncs the folder of a file, so that the names in it survive a power cut.
+pub fn sync_folder(path: &Path) -> anyhow::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .with_context(|| format!("cannot sync the folder {}", folder.display()))
 }
 
 /// Replaces a file as a whole, with mode 0600: readers find the old one or the new one. The content
@@ -151,7 +169,8 @@ fn is_handed_over(path: &Path) -> bool {
     std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|folder| path.starts_with(folder))
 }
 
-fn create_folder(path: &Path) -> anyhow::Result<()> {
+/// Creates the folder of a file with mode 0700, unless it exists.
+pub fn create_folder(path: &Path) -> anyhow::Result<()> {
     let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) else { return Ok(()) };
     if !folder.exists() {
         fs::DirBuilder::new()

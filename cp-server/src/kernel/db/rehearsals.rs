@@ -17,7 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 
-use super::{Conn, Db, Share};
+use super::{Conn, Db, Share, side_files};
+use crate::kernel::drafts;
 use crate::kernel::files::{beside, create_private};
 
 /// Numbers the copies of this process.
@@ -53,20 +54,28 @@ impl Db {
         let Self::Sqlite { read, .. } = self else { return Ok(()) };
         let path = read.options().get_filename().to_owned();
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return Ok(()) };
-        let is_copy = |other: &str| {
-            let rest = other.strip_prefix(name).and_then(|rest| rest.strip_suffix(ENDING));
-            rest.is_some_and(|rest| rest.starts_with('.'))
-        };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         for entry in std::fs::read_dir(folder.unwrap_or(Path::new(".")))? {
             let entry = entry?;
-            let is_left = || File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
-            if entry.file_name().to_str().is_some_and(is_copy) && is_left() {
-                std::fs::remove_file(entry.path())?;
+            let copy = entry.file_name().to_str().and_then(|other| copy_of(name, other));
+            if let Some(copy) = copy {
+                let copy = entry.path().with_file_name(copy);
+                if drafts::remove_left(&copy)? {
+                    side_files::remove(&copy)?;
+                }
             }
         }
         Ok(())
     }
+}
+
+/// Returns the name of the copy of a database to which a file belongs: the copy, or a file that
+/// SQLite keeps beside it.
+fn copy_of(database: &str, file: &str) -> Option<String> {
+    let mut suffixes = side_files::SUFFIXES.iter();
+    let copy = suffixes.find_map(|suffix| file.strip_suffix(*suffix)).unwrap_or(file);
+    let rest = copy.strip_prefix(database)?.strip_suffix(ENDING)?;
+    rest.starts_with('.').then(|| copy.to_owned())
 }
 
 impl Rehearsal {
@@ -124,7 +133,40 @@ impl CopyFile {
 
 impl Drop for CopyFile {
     fn drop(&mut self) {
-        // A file that was not created has no name to remove.
+        // A file that was not created has no name to remove. A full disk leaves a journal. It goes
+        // first: a journal without its copy would be left for the next start.
+        let _ = side_files::remove(&self.path);
         let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::FileOptions;
+    use super::*;
+
+    #[tokio::test]
+    async fn copies_of_a_crash_are_removed_with_the_files_beside_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let db = Db::open_sqlite(&path, FileOptions::default()).await.unwrap();
+        let write = |name: &str| std::fs::write(folder.path().join(name), "x").unwrap();
+        let left = ["a.db.1-0.copy", "a.db.1-0.copy-journal", "a.db.1-1.copy-journal"];
+        let others = ["a.db.copy-not", "b.db.1-0.copy", "a.db.1-0.copy-notes", "a.dbcopy-wal"];
+        left.into_iter().chain(others).for_each(write);
+        let live = CopyFile::create(&path).unwrap();
+        std::fs::write(beside(&live.path, "-journal"), "x").unwrap();
+        db.remove_left_copies().unwrap();
+        for name in left {
+            assert!(!folder.path().join(name).exists(), "{name}");
+        }
+        for name in others {
+            assert!(folder.path().join(name).exists(), "{name}");
+        }
+        assert!(live.path.exists() && beside(&live.path, "-journal").exists());
+        let path = live.path.clone();
+        drop(live);
+        assert!(!path.exists() && !beside(&path, "-journal").exists());
+        db.close().await;
     }
 }
