@@ -4,6 +4,7 @@ mod authorities;
 mod database;
 pub mod identity;
 pub mod installation;
+mod key_files;
 pub mod mail;
 mod secret_file;
 mod secrets;

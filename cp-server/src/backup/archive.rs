@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use anyhow::{Context, anyhow, bail, ensure};
+use anyhow::{Context, anyhow, ensure};
 use aws_lc_rs::digest::{self, SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -112,16 +112,20 @@ impl Manifest {
         Ok(sha256(&serde_json::to_vec(&unsealed)?))
     }
 
+    /// Whether the backup was made under this key-encryption key.
+    pub fn is_sealed_under(&self, kek: &Kek, check: &str) -> bool {
+        let value = STANDARD.decode(&self.kek_check);
+        value.is_ok_and(|value| kek.open(check, &value).is_some())
+    }
+
     /// Checks that the manifest was sealed under this key-encryption key and is unchanged.
     pub fn check_seal(&self, kek: &Kek, check: &str) -> anyhow::Result<()> {
-        let value = STANDARD.decode(&self.kek_check)?;
-        if kek.open(check, &value).is_none() {
-            bail!(
-                "this is not the key-encryption key of this backup; provide the key that was in use \
-                 when the backup was created, in CP_KEY_ENCRYPTION_KEY or in the file kek in \
-                 CP_KEYS_DIR (after `keys rekey`, it is beside that file, as kek.old)"
-            );
-        }
+        ensure!(
+            self.is_sealed_under(kek, check),
+            "this is not the key-encryption key of this backup; provide the key that was in use \
+             when the backup was created, in CP_KEY_ENCRYPTION_KEY_FILE (`keys rekey` keeps old keys \
+             in CP_KEYS_DIR, as kek.old, kek.old.2 and so on)"
+        );
         let sealed = kek.open(PURPOSE, &STANDARD.decode(&self.seal)?);
         ensure!(
             sealed.is_some_and(|digest| *digest == self.digest().unwrap_or_default()),

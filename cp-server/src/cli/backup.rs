@@ -1,17 +1,19 @@
 //! `cp-server backup` and `cp-server restore`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::ensure;
+use anyhow::bail;
 use clap::Args;
 
 use super::progress;
 use super::target::say;
-use crate::backup::archive::Manifest;
+use crate::backup::archive::{Archive, Manifest};
 use crate::backup::continuation::{self, CONTINUED, RETURNED};
-use crate::backup::{self, restore, tables};
+use crate::backup::{self, restore};
 use crate::config::Config;
 use crate::kernel::clock::Clock;
+use crate::kernel::kek::CHECK;
+use crate::kernel::secret::Kek;
 
 pub(super) const BACKUP_EXAMPLES: &str = "Examples:
   cp-server backup                                 into the folder backups, which keeps the newest 30
@@ -77,7 +79,7 @@ pub(super) async fn run(config: &Config, backup: Backup) -> anyhow::Result<()> {
 
 pub(super) async fn run_restore(config: &Config, wanted: Restore) -> anyhow::Result<()> {
     let Some(file) = wanted.file else { return run_already(config).await };
-    let (kek, url) = (config.existing_kek()?, config.database_url()?);
+    let (kek, url) = (kek_of(config, &file)?, config.database_url()?);
     if wanted.check {
         let bar = progress::waiting("verifying the backup");
         let manifest = restore::check(&file, &kek, &url).await;
@@ -108,11 +110,25 @@ pub(super) async fn run_restore(config: &Config, wanted: Restore) -> anyhow::Res
     ))
 }
 
+/// Returns the present key-encryption key, and names another file with the key of this backup.
+fn kek_of(config: &Config, file: &Path) -> anyhow::Result<Kek> {
+    let (kek, manifest) = (config.existing_kek(), Archive::open(file)?.manifest);
+    let is_present = kek.as_ref().is_ok_and(|kek| manifest.is_sealed_under(kek, CHECK));
+    if !is_present && let Some(path) = config.kek_file_of(&manifest) {
+        let path = std::path::absolute(&path).unwrap_or(path);
+        bail!(
+            "this is not the key-encryption key of this backup, which is in {0}; set \
+             CP_KEY_ENCRYPTION_KEY_FILE={0} for this command, and for the servers of the restored \
+             database until `keys rekey`",
+            path.display()
+        );
+    }
+    kek
+}
+
 /// Continues a database that was restored by other means than a backup of this product.
 async fn run_already(config: &Config) -> anyhow::Result<()> {
-    if let Some(file) = config.database_url()?.file() {
-        ensure!(!file.exists() || tables::is_alone(file).await?, "stop the server first");
-    }
+    config.refuse_in_use().await?;
     let place = config.place().await?;
     let done = continuation::of_copy(&place).await;
     place.db.close().await;

@@ -1,12 +1,10 @@
 //! Opens an installation by its settings.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
 use chrono::TimeDelta;
 
-use super::secret_file::secret_file;
 use super::{Config, DatabaseUrl};
 use crate::audit;
 use crate::audit::erase::Retention;
@@ -15,14 +13,13 @@ use crate::backup::{BackupSource, tables};
 use crate::identity::settings::ConsoleSettings;
 use crate::kernel::app::{App, base_path};
 use crate::kernel::clock::{Clock, Random};
-use crate::kernel::db::{Db, readonly, wal};
+use crate::kernel::db::{Db, other_sessions, readonly, side_files, wal};
 use crate::kernel::secret::Kek;
 use crate::kernel::{files, kek};
 use crate::licensing::enforcement::EnforcementSettings;
 use crate::licensing::issuance::TokenSettings;
 use crate::licensing::issuer;
 use crate::licensing::keys::KeySettings;
-use crate::licensing::keys::rekey::rekey;
 use crate::licensing::leases::tenures::LeaseHistory;
 use crate::licensing::license_keys::settings::LicenseKeySettings;
 use crate::licensing::status_lists::StatusSettings;
@@ -100,73 +97,17 @@ impl Config {
         Ok(self.network.over(settings))
     }
 
-    /// Replaces the key-encryption key: seals everything in the database under the new one.
-    ///
-    /// A given key is read from the file. Otherwise a new one is created in the keys folder. It is
-    /// named `kek.new` until the database is sealed under it, so that the next start finishes an
-    /// interrupted change. The old key stays as `kek.old`, for the backups that need it.
-    pub async fn rekey(&self, file: Option<&Path>) -> anyhow::Result<String> {
-        let app = self.connect(Purpose::Calling).await?;
-        kek::check(&app).await?;
-        let random = Random::system();
-        let done = match file {
-            Some(path) => {
-                let new = Kek::from_setting(&secret_file(path)?)?;
-                rekey(&app, &new).await?;
-                format!(
-                    "Everything is now sealed under the key of {}: set CP_KEY_ENCRYPTION_KEY_FILE of the \
-                     servers to it, and start them.",
-                    path.display()
-                )
-            }
-            None => {
-                anyhow::ensure!(
-                    self.key_encryption_key.is_none() && self.key_encryption_key_file.is_none(),
-                    "the key-encryption key comes from CP_KEY_ENCRYPTION_KEY; create a new one in a file \
-                     with `openssl rand -base64 32` and pass it as --new-key-file"
-                );
-                let new = Kek::from_file(&self.new_kek_file(), true, &random)?;
-                rekey(&app, &new).await?;
-                self.finish_rekey(&app.db, &random).await?;
-                format!(
-                    "Everything is now sealed under a new key in {}; the old one is beside it as \
-                     kek.old, for earlier backups. Start the servers again.",
-                    self.kek_file().display()
-                )
-            }
-        };
-        app.db.close().await;
-        Ok(done)
-    }
-
-    /// Moves the new key-encryption key into place if the database is sealed under it.
-    async fn finish_rekey(&self, db: &Db, random: &Random) -> anyhow::Result<()> {
-        let (now, next) = (self.kek_file(), self.new_kek_file());
-        if !next.exists() || !now.exists() {
-            return Ok(());
-        }
-        let new = Kek::from_file(&next, false, random)?;
-        if kek::is_known(db).await? && kek::opens(db, &new).await? {
-            std::fs::rename(&now, self.keys_dir.join("kek.old"))?;
-            std::fs::rename(&next, &now)?;
-        }
-        Ok(())
-    }
-
-    fn kek_file(&self) -> PathBuf {
-        self.keys_dir.join("kek")
-    }
-
-    fn new_kek_file(&self) -> PathBuf {
-        self.keys_dir.join("kek.new")
-    }
-
     /// Opens the database without migrating it, as a backup requires, and the key-encryption key.
     pub async fn place(&self) -> anyhow::Result<BackupSource> {
-        let (url, kek) = (self.existing_database()?, self.existing_kek()?);
+        let (url, mut kek) = (self.existing_database()?, self.existing_kek());
         let db = Db::open_with(&url, self.database_pool)
             .await
             .context("CP_DATABASE_URL: the database cannot be opened")?;
+        if self.given_kek()?.is_none() && self.finish_rekey(&db, &Random::system()).await?.is_some()
+        {
+            kek = self.existing_kek();
+        }
+        let kek = kek?;
         Ok(BackupSource { db, kek, clock: Clock::system(), random: Random::system() })
     }
 
@@ -182,31 +123,34 @@ impl Config {
     fn existing_database(&self) -> anyhow::Result<DatabaseUrl> {
         let url = self.database_url()?;
         if let Some(file) = url.file() {
+            side_files::check(file).context("CP_DATABASE_URL")?;
             anyhow::ensure!(file.exists(), "CP_DATABASE_URL: there is no {}", file.display());
         }
         Ok(url)
     }
 
-    /// Returns the existing key-encryption key: a new one could not open anything.
-    pub fn existing_kek(&self) -> anyhow::Result<Kek> {
-        match self.given_kek()? {
-            Some(kek) => Ok(kek),
-            None => Kek::from_file(&self.kek_file(), false, &Random::system()),
+    /// Refuses a database that another process of this program uses.
+    pub async fn refuse_in_use(&self) -> anyhow::Result<()> {
+        let url = self.database_url()?;
+        if let Some(file) = url.file() {
+            let is_alone = tables::is_alone(file).await?;
+            anyhow::ensure!(is_alone, "{} is in use; stop the server first", file.display());
+            return Ok(());
         }
+        match other_sessions(&url).await.context("CP_DATABASE_URL")? {
+            Some(0) => {}
+            Some(others) => anyhow::bail!(
+                "CP_DATABASE_URL: {others} other sessions of this program are connected to the \
+                 database; stop the servers first"
+            ),
+            None => tracing::warn!(
+                "behind a pooler, this command cannot know whether servers run; they must be stopped"
+            ),
+        }
+        Ok(())
     }
 
-    fn given_kek(&self) -> anyhow::Result<Option<Kek>> {
-        Ok(match (&self.key_encryption_key_file, &self.key_encryption_key) {
-            (Some(path), _) => {
-                let text = secret_file(path).context("CP_KEY_ENCRYPTION_KEY_FILE")?;
-                Some(Kek::from_setting(&text)?)
-            }
-            (None, Some(text)) => Some(Kek::from_setting(text)?),
-            (None, None) => None,
-        })
-    }
-
-    async fn connect(&self, purpose: Purpose) -> anyhow::Result<App> {
+    pub(super) async fn connect(&self, purpose: Purpose) -> anyhow::Result<App> {
         // Check the settings before anything is created.
         let mut settings = self.settings()?;
         let (given, url) = (self.given_kek()?, self.database_url()?);
@@ -214,6 +158,7 @@ impl Config {
         self.signing_key_passphrase()?;
         if let Some(file) = url.file() {
             let is_there = std::fs::metadata(file).is_ok_and(|file| file.len() > 0);
+            side_files::check(file).context("CP_DATABASE_URL")?;
             anyhow::ensure!(is_there || purpose != Purpose::Calling, no_database(file.display()));
             files::check_writable(file).context("CP_DATABASE_URL")?;
             wal::settle(file).await.context("CP_DATABASE_URL")?;

@@ -31,6 +31,12 @@ const FRESH: Duration = Duration::from_secs(1);
 /// How long a request waits for a connection before it fails with `Retry-After`.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The name of this program's sessions, unless the URL has another one.
+const APPLICATION: &str = "cp-server";
+/// The number of looks at sessions that end, and the time between two of them.
+const LOOKS: usize = 20;
+const ENDS: Duration = Duration::from_millis(100);
+
 /// Whether the statements of a connection are prepared under names and reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Statements {
@@ -170,6 +176,34 @@ pub(crate) async fn connect_postgres(url: &str) -> anyhow::Result<PgConnection> 
     Ok(timeout(PATIENCE, hosts::find_writable(&hosts)).await??.1)
 }
 
+/// Returns the number of other sessions of this program in the database. Returns `None` behind a
+/// pooler, which keeps sessions of programs that have ended.
+pub(crate) async fn other_sessions(url: &str) -> anyhow::Result<Option<i64>> {
+    let hosts = postgres_hosts(url)?;
+    let (at, mut conn) = timeout(PATIENCE, hosts::find_writable(&hosts)).await??;
+    let mut second = timeout(PATIENCE, hosts[at].connect()).await??;
+    let is_pooled = names_no_statements(url) || is_pooled(&mut conn, &mut second).await?;
+    second.close().await?;
+    if is_pooled {
+        conn.close().await?;
+        return Ok(None);
+    }
+    let sql = "SELECT COUNT(*) FROM pg_stat_activity
+               WHERE datname = current_database() AND pid <> pg_backend_pid()
+                   AND application_name = current_setting('application_name')";
+    let mut count: i64 = sqlx::raw_sql(sql).fetch_one(&mut conn).await?.try_get(0)?;
+    // A session ends a moment after its process.
+    for _ in 0..LOOKS {
+        if count == 0 {
+            break;
+        }
+        tokio::time::sleep(ENDS).await;
+        count = sqlx::raw_sql(sql).fetch_one(&mut conn).await?.try_get(0)?;
+    }
+    conn.close().await?;
+    Ok(Some(count))
+}
+
 /// Parses a PostgreSQL URL into the options of each host.
 ///
 /// # Errors
@@ -184,6 +218,8 @@ pub fn postgres_hosts(url: &str) -> anyhow::Result<Vec<PgConnectOptions>> {
     };
     let options = split_hosts(url).into_iter().map(|url| {
         let options = PgConnectOptions::from_str(&url).map_err(|_| refused())?;
+        let is_named = options.get_application_name().is_some();
+        let options = if is_named { options } else { options.application_name(APPLICATION) };
         // A pooler refuses session settings that it does not know. No column is a float.
         Ok(options.extra_float_digits(None))
     });

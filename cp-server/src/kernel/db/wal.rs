@@ -15,17 +15,15 @@ use anyhow::Context;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
-use super::side_files;
 use crate::kernel::files::beside;
 
 /// Writes committed changes to the disk.
 ///
 /// # Errors
-/// Fails when the disk refuses them, or when the log is there and the file is not: nothing may be
-/// built on such a state. A full disk is no such case, because only an earlier failed sync would
-/// make it one: the existing data can be read and served.
+/// Fails when the disk refuses them: nothing may be built on such a state. A full disk is no such
+/// case, because only an earlier failed sync would make it one: the existing data can be read and
+/// served.
 pub async fn settle(file: &Path) -> anyhow::Result<()> {
-    side_files::check(file)?;
     if !beside(file, "-wal").exists() {
         return Ok(());
     }
