@@ -28,7 +28,7 @@ use crate::kernel::http::cx::Cx;
 use crate::kernel::journal::leaf::ERASED;
 use crate::kernel::journal::store;
 use crate::kernel::journal::store::Erasable;
-use crate::kernel::text::Prose;
+use crate::kernel::text::Explanation;
 
 crate::routes! { audit:
     /// Erases the content of audit events: those that concern a person, or single ones.
@@ -52,7 +52,7 @@ pub struct NewErasure {
     #[schemars(length(max = 5000))]
     events: Vec<AuditEventId>,
     /// The reason; the server records it.
-    reason: Option<Prose>,
+    reason: Option<Explanation>,
 }
 
 /// The result of an erasure.
@@ -108,7 +108,7 @@ async fn erase(cx: &mut Cx<Scope>, _: Platform, asked: NewErasure) -> Result<Cre
     let is_complete = events.len() <= AT_MOST;
     events.truncate(AT_MOST);
     let (places, count) = take_content(cx, &mut events).await?;
-    cx.audit.reason = asked.reason.map(Prose::into_string);
+    cx.audit.reason = asked.reason.map(Explanation::into_string);
     cx.audit.target = Some((ERASED, places.to_string()));
     cx.audit.after = Some(json!({"events": count}));
     Ok(Created(Erasure { events: count, is_complete }))

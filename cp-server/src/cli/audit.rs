@@ -18,6 +18,7 @@ use crate::client::Client;
 use crate::config::Config;
 use crate::config::installation::Purpose;
 use crate::kernel::app::{App, Part};
+use crate::kernel::text::Explanation;
 
 #[derive(Subcommand)]
 pub(super) enum Audit {
@@ -81,13 +82,13 @@ pub(super) enum KeyChange {
     Rotate {
         /// The reason; the audit log records it.
         #[arg(long)]
-        reason: Option<String>,
+        reason: Option<Explanation>,
     },
     /// Retire the previous key, when every data plane has the new one, or when it leaked.
     Retire {
         /// The reason; the audit log records it.
         #[arg(long)]
-        reason: Option<String>,
+        reason: Option<Explanation>,
     },
 }
 
@@ -136,6 +137,7 @@ pub(super) async fn run(config: &Config, target: &Target, audit: Audit) -> anyho
                 KeyChange::Retire { reason } => (Change::Retire, reason),
             };
             let app = config.open(Purpose::Calling).await?;
+            let reason = reason.map(Explanation::into_string);
             let done = change_key(&app, change, reason).await;
             app.db.close().await;
             done

@@ -5,6 +5,7 @@ use clap::Subcommand;
 use super::target::say;
 use crate::config::Config;
 use crate::config::installation::Purpose;
+use crate::kernel::text::Explanation;
 use crate::licensing::clock;
 
 #[derive(Subcommand)]
@@ -14,14 +15,14 @@ pub(super) enum Clock {
     Accept {
         /// The reason; the audit log records it.
         #[arg(long)]
-        reason: String,
+        reason: Explanation,
     },
 }
 
 pub(super) async fn run(config: &Config, clock: Clock) -> anyhow::Result<()> {
     let Clock::Accept { reason } = clock;
     let app = config.open(Purpose::Calling).await?;
-    let done = clock::accept(&app, &reason).await;
+    let done = clock::accept(&app, reason.as_str()).await;
     let now = app.clock.now();
     app.db.close().await;
     say(&format!(

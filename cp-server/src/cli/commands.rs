@@ -21,15 +21,13 @@ const LOCAL: [&str; 7] =
     ["serve", "quickstart", "settings", "operations", "openapi", "completions", "import keygen"];
 
 /// Commands for the database of this machine: they have no target either.
-const OF_DATABASE: [&str; 11] = [
+const OF_DATABASE: [&str; 9] = [
     "migrate",
     "backup",
     "restore",
     "clock accept",
     "console link",
-    "keys import",
     "keys rekey",
-    "keys export-public",
     "audit verify",
     "audit key rotate",
     "audit key retire",

@@ -1,21 +1,22 @@
 //! `cp-server keys …`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Subcommand;
+use serde_json::{Map, json};
 
 use super::progress;
-use super::target::say;
+use super::target::{Target, object_of, open, say};
+use crate::client::Client;
 use crate::config::Config;
-use crate::config::installation::Purpose;
-use crate::kernel::app::Part;
+use crate::kernel::app::App;
 use crate::licensing;
-use crate::licensing::keys::keyring::Keyring;
+use crate::licensing::keys::start::read_file;
 
 #[derive(Subcommand)]
 pub(super) enum Keys {
-    /// Import a PEM file; it signs at once if it is the first key, else after a time
+    /// Import a PEM file. The key is published, and signs after a time
     Import {
         /// A PEM file with an RSA private key
         file: PathBuf,
@@ -31,9 +32,12 @@ pub(super) enum Keys {
     ExportPublic,
 }
 
-pub(super) async fn run(config: &Config, keys: Keys) -> anyhow::Result<()> {
+pub(super) async fn run(config: &Config, target: &Target, keys: Keys) -> anyhow::Result<()> {
     match keys {
-        Keys::Import { file } => import(config, file).await,
+        Keys::Import { file } => match open(config, target).await? {
+            Client::Local { app, .. } => import(config, &app, &file).await,
+            client @ Client::Remote(_) => import_at(config, &client, &file).await,
+        },
         Keys::Rekey { new_key_file } => {
             let bar = progress::waiting("sealing");
             let done = config.rekey(new_key_file.as_deref()).await;
@@ -41,18 +45,17 @@ pub(super) async fn run(config: &Config, keys: Keys) -> anyhow::Result<()> {
             say(&done?)
         }
         Keys::ExportPublic => {
-            let app = config.open(Purpose::Calling).await?;
-            let jwks = Keyring::of(&app).jwks();
-            app.db.close().await;
-            say(std::str::from_utf8(&jwks)?)
+            let client = open(config, target).await?;
+            let jwks = client.answer("keys.jwks", Map::new()).await;
+            client.close().await;
+            say(std::str::from_utf8(&jwks?)?.trim_end())
         }
     }
 }
 
-async fn import(config: &Config, file: PathBuf) -> anyhow::Result<()> {
-    let app = config.open(Purpose::SettingUp).await.context("the keys could not be opened")?;
+async fn import(config: &Config, app: &App, file: &Path) -> anyhow::Result<()> {
     let passphrase = config.signing_key_passphrase()?;
-    let done = licensing::keys::start::import_file(&app, &file, passphrase.as_deref()).await;
+    let done = licensing::keys::start::import_file(app, file, passphrase.as_deref()).await;
     app.db.close().await;
     let imported = done?;
     match imported.activate_at {
@@ -62,4 +65,19 @@ async fn import(config: &Config, file: PathBuf) -> anyhow::Result<()> {
             imported.kid
         )),
     }
+}
+
+/// Imports the key into a running server, which publishes it as any other key.
+async fn import_at(config: &Config, client: &Client, file: &Path) -> anyhow::Result<()> {
+    let text = read_file(file)?;
+    let passphrase = config.signing_key_passphrase()?;
+    let passphrase = passphrase.as_deref().map(|passphrase| passphrase.expose().as_str());
+    let key = json!({"pem": text.as_str(), "passphrase": passphrase});
+    let made = client.call("keys.create", object_of(key)).await?;
+    let kid = made["kid"].as_str().context("the answer has no kid")?;
+    let from = made["not_before"].as_str().unwrap_or("its publication");
+    say(&format!(
+        "{kid} is published. It may sign from {from}: then run `cp-server keys activate {kid}`, or \
+         wait until the rotation comes to it."
+    ))
 }

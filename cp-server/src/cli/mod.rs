@@ -120,7 +120,7 @@ async fn run_command(command: Command, config: &Config, target: &Target) -> anyh
         Command::Restore(restore) => backup::run_restore(config, restore).await,
         Command::Import(import) => import::run(config, target, import).await,
         Command::Console(console) => console::run(config, console).await,
-        Command::Keys(keys) => keys::run(config, keys).await,
+        Command::Keys(keys) => keys::run(config, target, keys).await,
         Command::License(license) => license::run(config, target, license).await,
         Command::Lease(lease) => lease::run(config, target, lease).await,
         Command::Audit(audit) => audit::run(config, target, audit).await,

@@ -33,7 +33,6 @@ pub(super) async fn run(config: &Config, accept_new_issuer: bool) -> anyhow::Res
     let (tls, traces) = (config.network.tls()?, config.traces.settings()?);
     let app = config.open(Purpose::Serving { accept_new_issuer }).await?;
     prepare_token(config, &app).await?;
-    app.db.remove_left_copies().context("a copy of a dry run cannot be removed")?;
     serve(config, app, bind(config.listen).await?, tls, traces).await
 }
 
@@ -98,6 +97,7 @@ async fn serve(
     tls: Option<Arc<Tls>>,
     traces: Option<TraceSettings>,
 ) -> anyhow::Result<()> {
+    app.db.remove_left_copies().context("a copy of a dry run cannot be removed")?;
     // Before the server logs that it serves: a reader of that line may stop it immediately.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -64,12 +64,11 @@ texts! {
         {"type": "string", "minLength": 1, "maxLength": 255, "examples": ["Acme Corp"]};
     /// A longer text for people: up to 4,000 characters. Line breaks are allowed, other control
     /// characters and invisible ones are not.
-    Prose, |text| {
-        if text.chars().count() > 4000 {
-            return Err("must have at most 4000 characters".into());
-        }
-        without_hidden(text, &['\n', '\r', '\t', '\u{2028}', '\u{2029}'])
-    }, {"type": "string", "maxLength": 4000, "examples": ["Requested by the customer."]};
+    Prose, prose, {"type": "string", "maxLength": 4000, "examples": ["Requested by the customer."]};
+    /// The reason for a change: a text of 1 to 4,000 characters, at least one of them visible.
+    Explanation, |text| prose(text).and_then(not_blank),
+        {"type": "string", "minLength": 1, "maxLength": 4000,
+         "examples": ["Requested by the customer."]};
     /// A reason: 1 to 1,000 characters.
     Reason, |text| printable(text, 1000).and_then(not_blank),
         {"type": "string", "minLength": 1, "maxLength": 1000, "examples": ["A launch in March."]};
@@ -302,6 +301,13 @@ fn printable(text: &str, most: usize) -> Result<Cow<'_, str>, String> {
     without_hidden(text, &[])
 }
 
+fn prose(text: &str) -> Result<Cow<'_, str>, String> {
+    if text.chars().count() > 4000 {
+        return Err("must have at most 4000 characters".into());
+    }
+    without_hidden(text, &['\n', '\r', '\t', '\u{2028}', '\u{2029}'])
+}
+
 fn without_hidden<'t>(text: &'t str, allowed: &[char]) -> Result<Cow<'t, str>, String> {
     match text.chars().find(|c| is_hidden(*c) && !allowed.contains(c)) {
         Some(c) if c.is_control() => {
@@ -409,6 +415,12 @@ mod tests {
         for blank in [" ", "\u{200d}", "\u{a0}\u{200c}", "\u{3164}", "\u{2800}", "\u{2060}"] {
             assert_eq!(blank.parse::<Name>().unwrap_err(), "must not be blank", "{blank:?}");
         }
+        for blank in ["", " ", "\n\t", "\u{200d}", "\u{3164}"] {
+            assert!(blank.parse::<Prose>().is_ok(), "{blank:?}");
+            let refused = blank.parse::<Explanation>().unwrap_err();
+            assert_eq!(refused, "must not be blank", "{blank:?}");
+        }
+        assert!(" one\ntwo ".parse::<Explanation>().is_ok());
     }
 
     #[test]

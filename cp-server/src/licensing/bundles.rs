@@ -25,7 +25,7 @@ use crate::kernel::http::cx::Cx;
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::journal::record;
 use crate::kernel::section::Section;
-use crate::kernel::text::Prose;
+use crate::kernel::text::Explanation;
 use crate::licensing::ids::{BundleId, LicenseId};
 use crate::licensing::keys::keyring::Keyring;
 
@@ -154,7 +154,7 @@ async fn read(cx: &mut Cx, id: BundleId) -> Result<Bundle> {
 }
 
 async fn revoke(cx: &mut Cx, id: BundleId, why: Why) -> Result<Bundle> {
-    let reason = why.reason.map(Prose::into_string);
+    let reason = why.reason.map(Explanation::into_string);
     cx.audit.reason.clone_from(&reason);
     let sql = "UPDATE bundles
                SET status = 'revoked', status_reason = $3, revoked_at = $4

@@ -42,7 +42,7 @@ use crate::kernel::http::page::{NoFilter, Page};
 use crate::kernel::http::raw::Raw;
 use crate::kernel::kek;
 use crate::kernel::secret::Secret;
-use crate::kernel::text::{KeyId, Prose};
+use crate::kernel::text::{Explanation, KeyId};
 use crate::licensing::keys::keyring::Keyring;
 
 crate::permissions! {
@@ -206,38 +206,35 @@ pub struct Activation {
     /// Whether to activate the key before data planes have fetched it. Requires `reason`.
     #[serde(default)]
     emergency: bool,
-    /// The reason for the audit event, at most 4,000 characters. Required by `emergency`.
-    reason: Option<Prose>,
+    /// The reason for the audit event, 1 to 4,000 characters. Required by `emergency`.
+    reason: Option<Explanation>,
 }
 
 impl Activation {
     /// Returns the reason of an emergency.
     fn emergency<'a>(&'a self, cx: &mut Cx<Scope>) -> Result<Option<&'a str>> {
-        let reason = self.reason.as_ref().map(Prose::as_str);
+        let reason = self.reason.as_ref().map(Explanation::as_str);
         cx.audit.reason = reason.map(str::to_owned);
-        match (self.emergency, reason) {
-            (false, _) => Ok(None),
-            (true, Some(reason)) if !reason.trim().is_empty() => Ok(Some(reason)),
-            (true, _) => {
-                let detail = "`reason` is required by `emergency`. The audit log keeps it.";
-                Err(Error::invalid("reason", detail))
-            }
+        if self.emergency && reason.is_none() {
+            let detail = "`reason` is required by `emergency`. The audit log keeps it.";
+            return Err(Error::invalid("reason", detail));
         }
+        Ok(reason.filter(|_| self.emergency))
     }
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Retirement {
-    /// The reason for the audit event, at most 4,000 characters.
-    reason: Option<Prose>,
+    /// The reason for the audit event, 1 to 4,000 characters.
+    reason: Option<Explanation>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Compromise {
-    /// A description of the incident for the audit event, at most 4,000 characters.
-    reason: Prose,
+    /// A description of the incident for the audit event, 1 to 4,000 characters.
+    reason: Explanation,
 }
 
 async fn jwks(raw: Raw) -> Result<Response> {
@@ -360,7 +357,7 @@ async fn retire(
     PlatformRow(kid): PlatformRow<KeyId>,
     why: Retirement,
 ) -> Result<SigningKey> {
-    cx.audit.reason = why.reason.map(Prose::into_string);
+    cx.audit.reason = why.reason.map(Explanation::into_string);
     let reason = cx.audit.reason.clone();
     let row = rotation::retire(cx, kid.as_str(), reason.as_deref()).await?;
     detailed(cx, row).await

@@ -57,7 +57,7 @@ use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Between;
 use crate::kernel::journal::record;
 use crate::kernel::section::Section;
-use crate::kernel::text::{Name, Prose};
+use crate::kernel::text::{Explanation, Name};
 use crate::licensing::ids::{LeaseId, LicenseId, PoolId};
 use crate::licensing::license_keys::rows::refuse_pool;
 
@@ -192,8 +192,8 @@ impl NewLease {
 pub struct Release {
     /// The hash of the holder. A lease of another holder is not found.
     holder: Option<String>,
-    /// The reason for the audit event, at most 4,000 characters.
-    reason: Option<Prose>,
+    /// The reason for the audit event, 1 to 4,000 characters.
+    reason: Option<Explanation>,
 }
 
 /// Claims a seat, or extends the holder's lease.
@@ -312,7 +312,7 @@ async fn release(cx: &mut Cx, OrOwn(id): OrOwn<LeaseId>, release: Release) -> Re
     if is_named && release.holder != seat.holder {
         return Err(missing());
     }
-    cx.audit.reason = release.reason.map(Prose::into_string);
+    cx.audit.reason = release.reason.map(Explanation::into_string);
     current::refuse_unopened(cx, &facts).await?;
     if seat.end_in(&facts, cx.now).is_some() {
         cx.audit.omit();

@@ -35,7 +35,7 @@ use crate::kernel::http::answer::Created;
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Between;
 use crate::kernel::section::Section;
-use crate::kernel::text::Prose;
+use crate::kernel::text::Explanation;
 use crate::licensing::ids::LicenseId;
 use crate::tenancy::organizations::OrganizationStatus;
 
@@ -260,7 +260,7 @@ async fn renew(cx: &mut Cx, id: LicenseId, renewal: Renewal) -> Result<License> 
 async fn transfer(cx: &mut Cx, id: LicenseId, transfer: Transfer) -> Result<License> {
     let before = held(cx, id).await?;
     refuse_revoked(&before)?;
-    cx.audit.reason = transfer.reason.map(Prose::into_string);
+    cx.audit.reason = transfer.reason.map(Explanation::into_string);
     // A repeated transfer keeps what the deployment has got since.
     if before.deployment_id == transfer.deployment_id {
         return load(cx, id).await;
@@ -291,7 +291,7 @@ async fn set_status(
     cx: &mut Cx,
     before: &LicenseRow,
     status: LicenseStatus,
-    reason: Option<Prose>,
+    reason: Option<Explanation>,
 ) -> Result<License> {
     cx.audit.reason = reason.as_ref().map(|reason| reason.as_str().to_owned());
     let sql = "UPDATE licenses

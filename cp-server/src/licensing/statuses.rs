@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::kernel::text::Prose;
+use crate::kernel::text::Explanation;
 
 crate::text_enum! { LicenseStatus {
     Active = "active",
@@ -51,6 +51,6 @@ impl SubscriptionStatus {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Why {
-    /// The reason for the audit event, at most 4,000 characters.
-    pub reason: Option<Prose>,
+    /// The reason for the audit event, 1 to 4,000 characters.
+    pub reason: Option<Explanation>,
 }

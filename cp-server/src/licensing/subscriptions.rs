@@ -24,7 +24,7 @@ use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::{Between, Patch};
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::section::Section;
-use crate::kernel::text::Prose;
+use crate::kernel::text::Explanation;
 use crate::licensing::ids::SubscriptionId;
 use crate::tenancy::{organizations, quotas};
 
@@ -252,7 +252,7 @@ async fn cancel(
     id: SubscriptionId,
     cancellation: Cancellation,
 ) -> Result<Subscription> {
-    cx.audit.reason = cancellation.reason.map(Prose::into_string);
+    cx.audit.reason = cancellation.reason.map(Explanation::into_string);
     let before = load(cx, id).await?;
     let at = cancellation.at.map_or(cx.now, |at| at.0);
     if at < before.starts_at {

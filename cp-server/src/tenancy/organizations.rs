@@ -22,7 +22,7 @@ use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Patch;
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::section::Section;
-use crate::kernel::text::{Domain, ExternalId, Name, Prose, Slug};
+use crate::kernel::text::{Domain, Explanation, ExternalId, Name, Slug};
 use crate::tenancy::ids::WorkspaceId;
 
 crate::permissions! {
@@ -131,7 +131,7 @@ pub struct OrganizationPatch {
     #[serde(default)]
     metadata: Map<String, Value>,
     /// Why, for the audit log.
-    reason: Option<Prose>,
+    reason: Option<Explanation>,
 }
 
 impl OrganizationPatch {
@@ -179,7 +179,7 @@ async fn read(cx: &mut Cx, _: Org) -> Result<Organization> {
 
 pub async fn update(cx: &mut Cx, patch: OrganizationPatch) -> Result<Organization> {
     let before: Organization = cx.tx.select("WHERE id = $1").bind(cx.at).locked().one().await?;
-    cx.audit.reason = patch.reason.map(Prose::into_string);
+    cx.audit.reason = patch.reason.map(Explanation::into_string);
     let merged = before.settings.changed("settings", |own| settings::merge(own, patch.settings))?;
     settings::check(&merged)?;
     let metadata = before.metadata.merged("metadata", patch.metadata)?;

@@ -24,6 +24,7 @@ fn client_command_in_an_empty_folder_leaves_it_empty() {
         &["keys", "list"],
         &["keys", "rotate"],
         &["keys", "export-public"],
+        &["keys", "import", "key.pem"],
         &["keys", "rekey"],
         &["audit", "checkpoint"],
         &["audit", "tail"],

@@ -208,6 +208,7 @@ async fn a_leaked_key_is_out_at_once_with_all_that_it_signed(world: World) {
     );
     let path = format!("/signing/keys/{leaked}/compromise");
     world.post(&path, json!({})).await.invalid("reason");
+    world.post(&path, json!({"reason": " "})).await.invalid("reason");
     let done = world.post(&path, json!({"reason": "found on a laptop"})).await.expect(200);
     assert_eq!(
         (&done["state"], &done["reason"]),
@@ -233,7 +234,12 @@ async fn a_leaked_key_is_out_at_once_with_all_that_it_signed(world: World) {
     }
     assert_eq!(key(&world, &leaked).await["signed"]["licenses_to_reissue"], 0);
     // The compromise was reported already; a successor's successor is published by the next tick.
-    world.post(&path, json!({"reason": "again"})).await.expect(200);
+    let again = world.post(&path, json!({"reason": "again"})).await.expect(200);
+    assert_eq!(again["reason"], "found on a laptop");
+    // A blank reason, which an earlier version accepted, is replaced.
+    world.exec("UPDATE signing_keys SET reason = '' WHERE state = 'compromised'").await;
+    let again = world.post(&path, json!({"reason": "again"})).await.expect(200);
+    assert_eq!((&again["state"], &again["reason"]), (&json!("compromised"), &json!("again")));
     rotation::tick(&world.app).await.unwrap();
     assert_eq!(published(&world).await.len(), 2);
     let file = issue(&world, json!({"form": "file"})).await;

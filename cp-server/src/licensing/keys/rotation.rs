@@ -154,6 +154,10 @@ pub async fn compromise(
     kek::hold(&cx.app, &mut cx.tx).await?;
     let key = store::find(&mut cx.tx, kid).await?;
     if key.state == KeyState::Compromised {
+        // The first reason stays, unless it is blank.
+        if key.reason.as_deref().is_none_or(|known| known.trim().is_empty()) {
+            store::advance(&mut cx.tx, cx.now, &key, key.state, Some(reason)).await?;
+        }
         return Ok(0);
     }
     store::advance(&mut cx.tx, cx.now, &key, KeyState::Compromised, Some(reason)).await?;

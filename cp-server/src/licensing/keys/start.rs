@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::pem;
 use super::signer::Signer;
@@ -67,21 +68,8 @@ pub async fn import_file(
     path: &Path,
     passphrase: Option<&Secret<String>>,
 ) -> anyhow::Result<Imported> {
-    let refused = || format!("the signing key {} is refused", path.display());
-    let text = crate::kernel::files::read_private(path).with_context(refused)?;
-    let is_der = pem::is_der(&text);
-    let text = String::from_utf8(text).map_err(|error| {
-        // The error contains the file's bytes, which must be wiped.
-        drop(zeroize::Zeroizing::new(error.into_bytes()));
-        let why = match is_der {
-            true => {
-                "it is DER; convert it with `openssl pkey -inform DER -in OLD.der -out NEW.pem`"
-            }
-            false => "it is not UTF-8 text",
-        };
-        anyhow::anyhow!("{}: {why}", refused())
-    })?;
-    let text = zeroize::Zeroizing::new(text);
+    let refused = || refusal(path);
+    let text = read_file(path)?;
     let key = import::read_pem(&text, passphrase).with_context(refused)?;
     let kid = key.jwk().kid.clone();
     let mut tx = app.db.read();
@@ -102,6 +90,29 @@ pub async fn import_file(
     insert_key(app, &key, InitialState { state, activate_at, reason: None }, "keys.import").await?;
     Keyring::of(app).refresh(app).await?;
     Ok(Imported { kid, activate_at })
+}
+
+/// Reads the text of a file with a private key, which only its owner may be able to read.
+pub fn read_file(path: &Path) -> anyhow::Result<Zeroizing<String>> {
+    let refused = || refusal(path);
+    let text = crate::kernel::files::read_private(path).with_context(refused)?;
+    let is_der = pem::is_der(&text);
+    let text = String::from_utf8(text).map_err(|error| {
+        // The error contains the file's bytes, which must be wiped.
+        drop(Zeroizing::new(error.into_bytes()));
+        let why = match is_der {
+            true => {
+                "it is DER; convert it with `openssl pkey -inform DER -in OLD.der -out NEW.pem`"
+            }
+            false => "it is not UTF-8 text",
+        };
+        anyhow::anyhow!("{}: {why}", refused())
+    })?;
+    Ok(Zeroizing::new(text))
+}
+
+fn refusal(path: &Path) -> String {
+    format!("the signing key {} is refused", path.display())
 }
 
 async fn insert_key(

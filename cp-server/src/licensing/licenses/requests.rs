@@ -8,7 +8,7 @@ use crate::kernel::access::ids::DeploymentId;
 use crate::kernel::db::record::Object;
 use crate::kernel::db::tags::Tags;
 use crate::kernel::http::json::{Between, Moment, Patch, SeatCap};
-use crate::kernel::text::{Name, Prose};
+use crate::kernel::text::{Explanation, Name};
 use crate::licensing::ids::SubscriptionId;
 use crate::licensing::leases::settings::Pools;
 use crate::licensing::token_ttl::TokenTtl;
@@ -101,8 +101,8 @@ pub struct Renewal {
 pub struct Transfer {
     /// The new deployment, of the same organization.
     pub deployment_id: DeploymentId,
-    /// The reason for the audit event, at most 4,000 characters.
-    pub reason: Option<Prose>,
+    /// The reason for the audit event, 1 to 4,000 characters.
+    pub reason: Option<Explanation>,
 }
 
 fn no_grace() -> GraceDays {

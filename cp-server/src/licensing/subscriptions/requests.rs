@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::kernel::db::record::Object;
 use crate::kernel::http::json::{Between, Moment, Patch, SeatCap};
-use crate::kernel::text::{Currency, Email, ExternalId, PlanCode, Prose};
+use crate::kernel::text::{Currency, Email, Explanation, ExternalId, PlanCode};
 use crate::licensing::leases::settings::Pools;
 use crate::licensing::statuses::SubscriptionStatus;
 use crate::licensing::token_ttl::TokenTtl;
@@ -106,6 +106,6 @@ pub struct SubscriptionPatch {
 pub struct Cancellation {
     /// The instant until which the customer keeps the paid time. Now when absent.
     pub at: Option<Moment>,
-    /// The reason for the audit event, at most 4,000 characters.
-    pub reason: Option<Prose>,
+    /// The reason for the audit event, 1 to 4,000 characters.
+    pub reason: Option<Explanation>,
 }

@@ -6,7 +6,7 @@ use super::super::references;
 use crate::kernel::error::Result;
 use crate::kernel::http::answer::Created;
 use crate::kernel::http::cx::Cx;
-use crate::kernel::text::Prose;
+use crate::kernel::text::Explanation;
 use crate::licensing::entitlement::License;
 use crate::licensing::ids::LicenseId;
 use crate::licensing::licenses::rows::load;
@@ -22,7 +22,7 @@ pub async fn apply(cx: &mut Cx, mut fields: Fields) -> Result<Applied> {
     let deployment = references::deployment(cx, &mut fields).await?;
     let subscription = references::subscription(cx, &mut fields).await?;
     let status: Option<Imported> = fields.take("status")?;
-    let reason: Option<Prose> = fields.take("status_reason")?;
+    let reason: Option<Explanation> = fields.take("status_reason")?;
     let organization = Some(cx.at);
     let Some(known) = references::license(cx, deployment, subscription).await? else {
         fields.set("subscription_id", subscription);
@@ -57,7 +57,7 @@ async fn switch(
     cx: &mut Cx,
     license: &License,
     status: Option<Imported>,
-    reason: Option<Prose>,
+    reason: Option<Explanation>,
 ) -> Result<Option<License>> {
     let id: LicenseId = license.id;
     let is_suspended = license.status == LicenseStatus::Suspended;
