@@ -109,6 +109,40 @@ async fn stored_json_is_measured_after_merging(world: World) {
 }
 
 #[on_both]
+async fn blank_reason_is_refused_wherever_a_change_accepts_one(world: World) {
+    let license = format!("/licenses/{}", world.acme.license);
+    let deployment = world.acme.deployment.to_string();
+    for (path, mut body) in [
+        (format!("{license}/suspend"), json!({})),
+        (format!("{license}/reinstate"), json!({})),
+        (format!("{license}/revoke"), json!({})),
+        (format!("{license}/transfer"), json!({"deployment_id": deployment})),
+        (format!("/subscriptions/{}/cancel", world.acme.subscription), json!({})),
+        ("/signing/rotate".to_owned(), json!({"emergency": true})),
+    ] {
+        for blank in ["", " \n", "\u{200d}"] {
+            body["reason"] = blank.into();
+            world.post(&path, body.clone()).await.invalid("reason");
+        }
+    }
+    world.patch(world.org(""), json!({"reason": ""})).await.invalid("reason");
+    let document = openapi::document(&crate::world::operations(), "", &Value::Null);
+    for line in crate::world::operations().table {
+        let Some(input) = line.shapes(&mut openapi::schemas()).input else { continue };
+        let input = input.as_value();
+        let schema = match input.get("$ref").and_then(Value::as_str) {
+            Some(reference) => document.pointer(reference.trim_start_matches('#')).unwrap(),
+            None => input,
+        };
+        if let Some(reason) = schema.pointer("/properties/reason")
+            && !line.in_query()
+        {
+            assert!(reason.to_string().contains("\"minLength\":1"), "{}: {reason}", line.name);
+        }
+    }
+}
+
+#[on_both]
 async fn no_value_of_any_member_makes_the_server_fail(world: World) {
     let document = openapi::document(&crate::world::operations(), "", &serde_json::Value::Null);
     for line in crate::world::operations().table {
