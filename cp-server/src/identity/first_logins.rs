@@ -45,7 +45,8 @@ struct Candidate {
     is_offered: bool,
     /// Whether the person has taken a seat of the authority's organization.
     is_seated: bool,
-    /// Whether the person has a seat in another organization than the authority's.
+    /// Whether the person has taken a seat in another organization than the authority's. An offer of
+    /// another organization must neither keep the person out of this one, nor be visible to it.
     is_elsewhere: bool,
 }
 
@@ -150,7 +151,8 @@ async fn find(tx: &mut Conn, identity: &VerifiedIdentity<'_>) -> Result<Option<C
                       EXISTS (SELECT 1 FROM memberships m WHERE m.user_id = u.id
                               AND m.status = 'active' AND m.organization_id = $3) AS is_seated,
                       EXISTS (SELECT 1 FROM memberships m WHERE m.user_id = u.id
-                              AND NOT $2 AND m.organization_id <> $3) AS is_elsewhere
+                              AND NOT $2 AND m.organization_id <> $3
+                              AND m.accepted_at IS NOT NULL) AS is_elsewhere
                FROM users u WHERE u.email_key = $1";
     let organization = identity.authority.organization();
     let query = tx.q(sql).bind(identity.email.key()).bind(organization.is_none());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::leavers;
 use super::role_grants;
 use super::service_tokens::rows::caller_of;
 use crate::identity::ids::TokenId;
@@ -59,6 +60,14 @@ impl Inviter {
         }
     }
 
+    /// Returns whether the provider's roles still count for the person.
+    async fn is_admitted(&self, tx: &mut Conn, organization: OrganizationId) -> Result<bool> {
+        match self.user {
+            Some(user) => leavers::admits(tx, organization, user).await,
+            None => Ok(true),
+        }
+    }
+
     async fn person(&self, tx: &mut Conn) -> Result<Caller> {
         let mut held: Vec<Grant> = Vec::new();
         let authority = Authority::from(self.organization);
@@ -72,7 +81,9 @@ impl Inviter {
             is_superadmin |= flag;
             held = role_grants::of_person(tx, user, self.organization, &self.products).await?;
         }
-        if let Some(organization) = self.roles_in {
+        if let Some(organization) = self.roles_in
+            && self.is_admitted(tx, organization).await?
+        {
             held.extend(role_grants::of_roles(tx, organization, &self.roles).await?);
         }
         if is_superadmin && authority == Authority::Platform {

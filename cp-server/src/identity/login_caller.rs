@@ -9,6 +9,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::first_logins::{self, VerifiedIdentity};
+use super::leavers::{self, Stranger};
 use super::role_grants;
 use crate::identity::settings::IdentitySettings;
 use crate::kernel::access::caller::{Authority, Caller, CallerKind, LoggedIn, Privileges, Scope};
@@ -86,7 +87,12 @@ pub async fn caller(app: &App, login: Login) -> Result<Caller> {
         }
         None => Vec::new(),
     };
-    let roles_in = vouched_for(&mut tx, &login).await?;
+    let mut roles_in = vouched_for(&mut tx, &login).await?;
+    if let Some(organization) = roles_in
+        && !admits_roles(app, &mut tx, &login, person.as_ref(), organization).await?
+    {
+        roles_in = None;
+    }
     if let Some(organization) = roles_in {
         held.extend(role_grants::of_roles(&mut tx, organization, &login.roles).await?);
     }
@@ -164,11 +170,41 @@ async fn find(app: &App, tx: &mut Conn, login: &Login) -> Result<Option<Person>>
                                            WHERE m.user_id = u.id AND m.organization_id = $4
                                              AND m.status = 'active') END
                ORDER BY CASE WHEN a.organization_id IS NULL THEN 1 ELSE 0 END LIMIT 1";
-    let of_platform =
-        IdentitySettings::of(app).providers.iter().any(|one| one.key == login.provider);
+    let of_platform = has_key_of_platform(app, login);
     let query = tx.q(sql).bind(&login.provider).bind(&login.subject);
     let query = query.bind(login.organization.is_none()).bind(login.organization);
     Ok(query.bind(of_platform).opt().await?)
+}
+
+/// Returns whether a provider of the platform has the key of the login's provider.
+fn has_key_of_platform(app: &App, login: &Login) -> bool {
+    IdentitySettings::of(app).providers.iter().any(|one| one.key == login.provider)
+}
+
+/// Returns whether the provider's roles count in the organization for the person. `None` is a login
+/// that no user is linked to, or one at an organization's provider of a person who is no member.
+async fn admits_roles(
+    app: &App,
+    tx: &mut Conn,
+    login: &Login,
+    person: Option<&Person>,
+    organization: OrganizationId,
+) -> Result<bool> {
+    if login.roles.is_empty() {
+        return Ok(true);
+    }
+    if let Some(person) = person {
+        return leavers::admits(tx, organization, person.id).await;
+    }
+    let email = login.email.as_ref().and_then(|email| email.parse::<Email>().ok());
+    let stranger = Stranger {
+        authority: login.organization,
+        provider: &login.provider,
+        subject: &login.subject,
+        email_key: email.map(|email| email.key()),
+        has_platform_links: !has_key_of_platform(app, login),
+    };
+    leavers::admits_stranger(tx, organization, &stranger).await
 }
 
 /// Links the identity to the person whom an organization invited by its verified address, in a
@@ -264,10 +300,15 @@ fn principal(login: &Login, user: Option<UserId>) -> Uuid {
 }
 
 fn unlinked(login: &Login) -> Error {
+    // The provider has verified the address already: a further check would not help.
+    let or_else = match login.email {
+        Some(_) => "with the login that you have here, if you have another one",
+        None => "or have the provider verify your e-mail address",
+    };
     let detail = format!(
         "No user is linked to this login. If you are invited, accept the invitation at its \
-         `accept_url`, or have the provider verify your e-mail address. Otherwise ask an admin to \
-         link provider {:?}, subject {:?} with POST /users/{{id}}/auth-accounts.",
+         `accept_url`, {or_else}. Otherwise ask an admin to link provider {:?}, subject {:?} with \
+         POST /users/{{id}}/auth-accounts.",
         login.provider, login.subject
     );
     Error::new(ProblemCode::Forbidden, detail)

@@ -1,6 +1,7 @@
 //! Memberships: a person × a scope × a role × a status.
 
 pub mod group_members;
+mod open_invitations;
 pub mod person_organizations;
 pub mod row;
 pub mod scim_seats;
@@ -39,8 +40,8 @@ pub use seats::{
     Seat, accept_offers, bump_user, is_member, purge_user, refuse_owner, seat_owner, take,
 };
 use seats::{
-    accept_offer, first_status, leave_project, owner_protected, refuse_outsider, refuse_seat,
-    remove,
+    accept_offer, first_status, follow_status, leave_project, owner_protected, refuse_outsider,
+    refuse_seat, refuse_touching, remove,
 };
 pub(super) use seats::{already, refuse_granting_ownership};
 
@@ -288,6 +289,9 @@ pub(crate) async fn update(
     if update.exec().await? == 0 {
         return Err(Error::stale());
     }
+    if status != before.status {
+        follow_status(cx, before.scope, before.user_id, status).await?;
+    }
     workspaces::bump(cx, cx.at, before.workspace_id).await?;
     Ok(load(cx, id).await?.into())
 }
@@ -341,19 +345,6 @@ async fn transfer_ownership(cx: &mut Cx, _: Org, new: NewOwner) -> Result<Member
     organizations::set_owner(cx, new.user_id).await?;
     workspaces::bump(cx, cx.at, None).await?;
     Ok(load(cx, heir).await?.into())
-}
-
-/// Refuses to change or end the seat of a member that holds more than the caller.
-async fn refuse_touching(cx: &mut Cx, seat: &MembershipRow) -> Result<()> {
-    let role = roles::load(cx, seat.role_id).await?;
-    refuse_seat(cx, seat.at(), &role, &seat.permissions).await.map_err(|error| match error.code() {
-        ProblemCode::Forbidden => {
-            let detail = "This member holds more than the caller. Only a caller that holds as much \
-                          can change or remove the member.";
-            Error::new(ProblemCode::Forbidden, detail)
-        }
-        _ => error,
-    })
 }
 
 fn codes(permissions: Vec<PermissionCode>) -> Result<Codes> {

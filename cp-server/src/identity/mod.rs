@@ -8,6 +8,7 @@ pub mod first_logins;
 pub mod ids;
 pub mod invitations;
 pub mod inviter;
+pub mod leavers;
 pub mod login_caller;
 pub mod me;
 pub mod memberships;

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::escalation::{refuse_becoming, refuse_but_superadmin};
+use super::leavers::{self, LEAVERS};
 use super::memberships;
 use crate::identity::ids::AuthAccountId;
 use crate::kernel::access::caller::Scope;
@@ -23,7 +24,7 @@ use crate::kernel::section::Section;
 use crate::kernel::text::{Email, ExternalId, Name, ProviderKey, Subject};
 
 pub use rows::{AuthAccount, by_email, load};
-use rows::{Link, User, insert_link};
+use rows::{Link, User, insert_link, unlink_all, unlink_everywhere};
 
 crate::permissions! {
     /// Read people and their identities.
@@ -49,7 +50,7 @@ pub static LINKS: Declaration = Declaration::of_organization(
 
 crate::routes! {
     /// People, and their identities at identity providers.
-    users declares DECLARATION, LINKS:
+    users declares DECLARATION, LINKS, LEAVERS:
     /// Lists the users.
     GET "/users" USERS_READ => list;
     /// Creates a user, or changes the one with this e-mail address.
@@ -273,8 +274,10 @@ async fn delete(cx: &mut Cx<Scope>, PlatformRow(id): PlatformRow<UserId>) -> Res
     keep_a_superadmin(cx, id).await?;
     memberships::refuse_owner(cx, id).await?;
     memberships::bump_user(cx, id).await?;
+    // Before the memberships: a login counts as ended in the person's organizations.
+    unlink_everywhere(cx, id).await?;
+    leavers::forget_seats(&mut cx.tx, id).await?;
     memberships::purge_user(cx, id).await?;
-    cx.tx.q("DELETE FROM auth_accounts WHERE user_id = $1").bind(id).exec().await?;
     match cx.tx.q("DELETE FROM users WHERE id = $1").bind(id).exec().await? {
         0 => Err(Error::not_found("user")),
         _ => Ok(NoContent),
@@ -315,6 +318,6 @@ async fn unlink(
     let found = found.ok_or_else(|| Error::not_found("auth account"))?;
     let user = load(cx, found.user_id).await?;
     refuse_changing(cx, &user, false).await?;
-    cx.tx.q("DELETE FROM auth_accounts WHERE id = $1").bind(id).exec().await?;
+    unlink_all(cx, vec![found]).await?;
     Ok(NoContent)
 }

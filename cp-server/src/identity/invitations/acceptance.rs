@@ -97,9 +97,10 @@ async fn accept_as(
                       person. Log out, and accept it as the invited person.";
         return Err(Error::new(ProblemCode::Forbidden, detail));
     }
-    // The first login of this person, or an earlier click, has accepted it already.
+    // The first login of this person, or an earlier click, has accepted it already. Or the person
+    // got a seat in another way, which revoked it.
     if is_person
-        && found.status == InvitationStatus::Accepted
+        && matches!(found.status, InvitationStatus::Accepted | InvitationStatus::Revoked)
         && let Some(user) = &user
         && let Some(seat) = memberships::of_person(cx, organization, user.id).await?
     {
@@ -146,7 +147,11 @@ async fn take(cx: &mut Cx<Scope>, found: InvitationRow, how: AcceptedAs) -> Resu
     if let Some(workspace) = found.workspace_id {
         let role = role_in_workspace(cx, found.role_rank).await?.id;
         let seat = Seat { at: At::Workspace(workspace), role, ..seat };
-        memberships::take(cx, organization, seat, Codes::default()).await?;
+        match memberships::take(cx, organization, seat, Codes::default()).await {
+            // The person keeps the seat that they have in the workspace.
+            Err(error) if *error.code() == ProblemCode::AlreadyMember => {}
+            taken => drop(taken?),
+        }
     }
     workspaces::bump(cx, organization, None).await?;
     Ok(id)
@@ -179,7 +184,8 @@ async fn role_in_workspace<G>(cx: &mut Cx<G>, rank: i64) -> Result<Role> {
 }
 
 /// Takes the seats of the open invitations to an address, at the person's first login. An
-/// invitation that has lapsed, or for which the quota has no room, stays open.
+/// invitation that has lapsed, or for which the quota has no room, stays open. One to a person who
+/// has a seat already is revoked. None of these refusals is a failed statement.
 pub async fn take_all(
     cx: &mut Cx<Scope>,
     email_key: &str,
@@ -188,13 +194,13 @@ pub async fn take_all(
     for found in open(&mut cx.tx, email_key, organization, cx.now).await? {
         let (id, status) = (found.id, found.status);
         let Err(error) = take(cx, found, AcceptedAs::FirstLogin).await else { continue };
-        match error.code() {
-            ProblemCode::Forbidden | ProblemCode::QuotaExceeded | ProblemCode::AlreadyMember => {
-                let sql = "UPDATE invitations SET status = $2, accepted_at = NULL WHERE id = $1";
-                cx.tx.q(sql).bind(id).bind(status).exec().await?;
-            }
+        let status = match error.code() {
+            ProblemCode::Forbidden | ProblemCode::QuotaExceeded => status,
+            ProblemCode::AlreadyMember => InvitationStatus::Revoked,
             _ => return Err(error),
-        }
+        };
+        let sql = "UPDATE invitations SET status = $2, accepted_at = NULL WHERE id = $1";
+        cx.tx.q(sql).bind(id).bind(status).exec().await?;
     }
     Ok(())
 }

@@ -4,10 +4,10 @@
 
 use cp_contracts::ProblemCode;
 
-use super::seats::{first_status, refuse_seat};
+use super::seats::{first_status, refuse_seat, refuse_touching};
 use super::{
     AcceptedAs, At, MembershipPatch, MembershipRow, MembershipStatus, Seat, load,
-    refuse_granting_ownership, refuse_touching, take, update,
+    refuse_granting_ownership, take, update,
 };
 use crate::identity::ids::MembershipId;
 use crate::identity::inviter::Inviter;

@@ -4,19 +4,21 @@ use cp_contracts::ProblemCode;
 use serde_json::json;
 use sqlx::types::Json;
 
+use super::open_invitations;
 use super::row::{AcceptedAs, At, MembershipRow, MembershipStatus};
 use crate::identity::escalation;
 use crate::identity::ids::{InvitationId, MembershipId, RoleId, TokenId};
 use crate::identity::inviter::Inviter;
+use crate::identity::leavers;
 use crate::identity::role_grants::privileges_of;
-use crate::identity::roles::row::{Role, RoleScope, load_system};
+use crate::identity::roles::row::{self as roles, Role, RoleScope, load_system};
 use crate::identity::roles::system::OWNER;
 use crate::identity::users::rows as users;
 use crate::kernel::access::caller::{Permission, Scope};
 use crate::kernel::access::ids::{OrganizationId, ProjectId, UserId};
 use crate::kernel::clock::after;
 use crate::kernel::db::record::Codes;
-use crate::kernel::error::{Error, OnConflict, Result};
+use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
 use crate::tenancy::quotas::{self, Metric};
 use crate::tenancy::workspaces;
@@ -39,6 +41,19 @@ pub(super) async fn refuse_seat(cx: &mut Cx, at: At, role: &Role, extra: &[Strin
     let (caller, tx, org) = (&cx.caller, &mut cx.tx, cx.at);
     let granted = escalation::of_seat(tx, org, at, role.privileges(), extra).await?;
     escalation::refuse_more(caller, tx, org, granted).await
+}
+
+/// Refuses to change or end the seat of a member that holds more than the caller.
+pub(super) async fn refuse_touching(cx: &mut Cx, seat: &MembershipRow) -> Result<()> {
+    let role = roles::load(cx, seat.role_id).await?;
+    refuse_seat(cx, seat.at(), &role, &seat.permissions).await.map_err(|error| match error.code() {
+        ProblemCode::Forbidden => {
+            let detail = "This member holds more than the caller. Only a caller that holds as much \
+                          can change or remove the member.";
+            Error::new(ProblemCode::Forbidden, detail)
+        }
+        _ => error,
+    })
 }
 
 /// Refuses to seat an outsider by a caller in charge of only a part of the organization. Such a
@@ -95,6 +110,9 @@ async fn is_active(cx: &mut Cx, organization: OrganizationId, user: UserId) -> R
 }
 
 /// Takes a seat. One of the organization counts against its quota, in the same statement.
+///
+/// A seat that the person has already violates no constraint, so a caller may go on after the refusal:
+/// PostgreSQL runs no further statement in a transaction in which one has failed.
 pub async fn take<G>(
     cx: &mut Cx<G>,
     organization: OrganizationId,
@@ -117,7 +135,8 @@ pub async fn take<G>(
                    SELECT q.quantity IS NULL OR q.quantity >
                           (SELECT COUNT(*) FROM memberships m
                            WHERE m.organization_id = $2 AND m.scope = 'organization')
-                   FROM quotas q WHERE q.organization_id = $2 AND q.metric = 'members')";
+                   FROM quotas q WHERE q.organization_id = $2 AND q.metric = 'members')
+               ON CONFLICT DO NOTHING";
     let insert = cx
         .tx
         .q(sql)
@@ -135,17 +154,17 @@ pub async fn take<G>(
         .bind(seat.accepted.map(|_| cx.now))
         .bind(seat.accepted)
         .bind(seat.inviter.map(Json));
-    let taken = insert
-        .exec()
-        .await
-        .on_conflict("memberships_user_id", already)
-        .on_conflict("memberships_workspace_id_user_id", already)
-        .on_conflict("memberships_group_id_user_id", already)?;
-    if taken == 1 {
+    if insert.exec().await? == 1 {
+        if counts {
+            open_invitations::revoke(cx, organization, seat.user).await?;
+        }
+        if seat.status != MembershipStatus::Suspended {
+            leavers::readmit(&mut cx.tx, organization, seat.user).await?;
+        }
         return Ok(id);
     }
     // An existing member needs no further seat, so a full quota does not matter.
-    if is_member(cx, organization, seat.user).await? {
+    if !counts || is_member(cx, organization, seat.user).await? {
         return Err(already());
     }
     Err(quotas::exceeded(cx, organization, Metric::Members, 1).await)
@@ -253,8 +272,34 @@ pub(super) async fn remove(cx: &mut Cx, before: &MembershipRow) -> Result<()> {
     }
     if before.scope == RoleScope::Organization {
         leave(cx, before.user_id).await?;
+    } else if !has_seat(cx, before.user_id).await? {
+        leavers::end_seat(&mut cx.tx, cx.at, before.user_id, cx.now).await?;
     }
     workspaces::bump(cx, cx.at, before.workspace_id).await
+}
+
+/// Returns whether the person has a seat anywhere in the organization.
+async fn has_seat(cx: &mut Cx, user: UserId) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM memberships
+                              WHERE organization_id = $1 AND user_id = $2)";
+    Ok(cx.tx.q(sql).bind(cx.at).bind(user).value().await?.unwrap_or(false))
+}
+
+/// Does what follows from the new status of a seat: a suspended member must not come back through an
+/// open invitation, and a member with a seat is no leaver.
+pub(super) async fn follow_status(
+    cx: &mut Cx,
+    scope: RoleScope,
+    user: UserId,
+    status: MembershipStatus,
+) -> Result<()> {
+    if status != MembershipStatus::Suspended {
+        return leavers::readmit(&mut cx.tx, cx.at, user).await;
+    }
+    match scope {
+        RoleScope::Organization => open_invitations::revoke(cx, cx.at, user).await,
+        _ => Ok(()),
+    }
 }
 
 /// Ends the memberships of a person who leaves the organization. The audit event lists the tokens
@@ -263,6 +308,8 @@ async fn leave(cx: &mut Cx, user: UserId) -> Result<()> {
     let sql = "DELETE FROM memberships WHERE organization_id = $1 AND user_id = $2";
     cx.tx.q(sql).bind(cx.at).bind(user).exec().await?;
     users::unlink_from(cx, user).await?;
+    leavers::end_seat(&mut cx.tx, cx.at, user, cx.now).await?;
+    open_invitations::revoke(cx, cx.at, user).await?;
     let sql = "SELECT id FROM service_tokens
                WHERE organization_id = $1 AND created_by = $2 AND revoked_at IS NULL ORDER BY id";
     let tokens: Vec<(TokenId,)> = cx.tx.q(sql).bind(cx.at).bind(user).all().await?;

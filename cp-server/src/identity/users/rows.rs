@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
 
 use crate::identity::ids::AuthAccountId;
+use crate::identity::leavers;
 use crate::kernel::access::caller::Authority;
 use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::access::platform::PlatformId;
@@ -135,6 +136,8 @@ pub struct Link {
 }
 
 pub async fn insert_link<G>(cx: &mut Cx<G>, link: Link) -> Result<AuthAccount> {
+    let (authority, login) = (link.authority.organization(), (&*link.provider, &*link.subject));
+    leavers::relink(&mut cx.tx, authority, link.user, login).await?;
     let sql = "INSERT INTO auth_accounts
                (id, user_id, provider, subject, idp_tenant, organization_id, created_at)
                VALUES ($1, $2, $3, $4, $5, $6, $7)";
@@ -162,8 +165,24 @@ pub async fn insert_link<G>(cx: &mut Cx<G>, link: Link) -> Result<AuthAccount> {
 
 /// Deletes the links that the organization vouches for.
 pub async fn unlink_from(cx: &mut Cx, user: UserId) -> Result<()> {
-    let sql = "DELETE FROM auth_accounts WHERE organization_id = $1 AND user_id = $2";
-    cx.tx.q(sql).bind(cx.at).bind(user).exec().await?;
+    let links = cx.tx.select("WHERE organization_id = $1 AND user_id = $2").bind(cx.at).bind(user);
+    let links = links.all().await?;
+    unlink_all(cx, links).await
+}
+
+/// Deletes all links of the user.
+pub(super) async fn unlink_everywhere<G>(cx: &mut Cx<G>, user: UserId) -> Result<()> {
+    let links = cx.tx.select("WHERE user_id = $1").bind(user).all().await?;
+    unlink_all(cx, links).await
+}
+
+/// Deletes links. Their logins count as ended from now on.
+pub(super) async fn unlink_all<G>(cx: &mut Cx<G>, links: Vec<AuthAccount>) -> Result<()> {
+    for link in links {
+        let (authority, login) = (link.vouched_by, (&*link.provider, &*link.subject));
+        leavers::end_login(&mut cx.tx, authority, link.user_id, login, cx.now).await?;
+        cx.tx.q("DELETE FROM auth_accounts WHERE id = $1").bind(link.id).exec().await?;
+    }
     Ok(())
 }
 

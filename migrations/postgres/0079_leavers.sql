@@ -1,0 +1,23 @@
+-- The seats and logins that have ended: no role of an identity provider counts for them.
+CREATE TABLE leavers (
+    -- Null for a login that the platform had linked.
+    organization_id UUID REFERENCES organizations (id) ON DELETE CASCADE,
+    -- Null after the person's record was deleted.
+    user_id UUID REFERENCES users (id) ON DELETE SET NULL,
+    -- The hash of the provider's key and the subject; null for a seat.
+    login_hash BYTEA,
+    ended_at TIMESTAMPTZ NOT NULL
+);
+CREATE UNIQUE INDEX leavers_seat ON leavers (organization_id, user_id) WHERE login_hash IS NULL;
+CREATE UNIQUE INDEX leavers_login ON leavers (login_hash, organization_id) WHERE organization_id IS NOT NULL;
+CREATE UNIQUE INDEX leavers_platform_login ON leavers (login_hash) WHERE organization_id IS NULL;
+CREATE INDEX leavers_organization ON leavers (organization_id, user_id);
+CREATE INDEX leavers_user ON leavers (user_id);
+
+-- A member has no open invitation: it would bring the person back after the seat has ended.
+UPDATE invitations SET status = 'revoked'
+WHERE status = 'pending'
+    AND EXISTS (
+        SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
+        WHERE m.organization_id = invitations.organization_id AND m.scope = 'organization'
+            AND u.email_key = invitations.email_key);
