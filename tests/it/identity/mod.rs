@@ -3,8 +3,10 @@
 mod access;
 mod directory;
 mod invitations;
+mod leavers;
 mod leaving;
 mod memberships;
+mod offers;
 mod oidc;
 mod people;
 mod policy;

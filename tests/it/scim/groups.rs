@@ -164,8 +164,13 @@ async fn invalid_groups_are_refused(world: World) {
     }
     let mut same = group("Other", &[]);
     same["externalId"] = json!("id-of-Engineering");
-    let refused = provider.post("/Groups", same).await.expect(409);
-    assert_eq!(refused["scimType"], "uniqueness");
+    let taken = "`externalId` is already used by another group of the organization.";
+    let taken = error(409, Some("uniqueness"), taken);
+    assert_eq!(provider.post("/Groups", same).await.expect(409), taken);
+    let other = id(&provider.post("/Groups", json!({"displayName": "Other"})).await.expect(201));
+    let operation = json!([{"op": "add", "path": "externalId", "value": "id-of-Engineering"}]);
+    let refused = provider.patch(&format!("/Groups/{other}"), operation).await;
+    assert_eq!(refused.expect(409), taken);
     // A name that differs only by its punctuation has another slug.
     let made = provider.post("/Groups", json!({"displayName": "Engineering!"})).await.expect(201);
     let known = world.get(format!("/groups/{}", id(&made))).await.expect(200);

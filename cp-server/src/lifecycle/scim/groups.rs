@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use cp_contracts::ProblemCode;
 use serde_json::{Map, Value, json};
 
 use super::filter;
 use super::patch;
-use super::protocol::{InScim, invalid_value};
+use super::protocol::{InScim, invalid_value, taken};
 use super::resource::{Made, Resource, Shown};
 use super::rows;
 use super::schemas::{self, Place};
@@ -97,7 +98,7 @@ async fn create(cx: &mut Cx, _: Org, body: ScimBody) -> Result<Made> {
         description: None,
         external_id: new.external_id,
     };
-    let group = groups::insert(cx, cx.at, initial).await?;
+    let group = groups::insert(cx, cx.at, initial).await.map_err(in_scim)?;
     set_members(cx, group.id, &BTreeSet::new(), &new.members.unwrap_or_default()).await?;
     shown(cx, group).await?.made(&projection)
 }
@@ -143,6 +144,16 @@ async fn member_ids(cx: &mut Cx, id: GroupId) -> Result<BTreeSet<UserId>> {
     Ok(members.into_iter().map(|member| member.user_id).collect())
 }
 
+/// Names the attribute of SCIM in the refusal of a value that another group has.
+fn in_scim(error: Error) -> Error {
+    match error.code() {
+        ProblemCode::ExternalIdTaken => {
+            taken("`externalId` is already used by another group of the organization.")
+        }
+        _ => error,
+    }
+}
+
 /// Makes the group so. What is so already does not change.
 async fn change(
     cx: &mut Cx,
@@ -152,7 +163,8 @@ async fn change(
 ) -> Result<Group> {
     products::refuse_changing(&cx.caller, group.product.as_str())?;
     if group.name != new.name.as_str() || group.external_id != new.external_id {
-        groups::rename(cx, &group, &new.name, new.external_id.as_ref()).await?;
+        let external_id = new.external_id.as_ref();
+        groups::rename(cx, &group, &new.name, external_id).await.map_err(in_scim)?;
     }
     if let Some(members) = &new.members {
         set_members(cx, group.id, before, members).await?;

@@ -219,10 +219,15 @@ fn items(
         })
     };
     match (op, filter, part) {
-        (_, [], Some(_)) | (Op::Remove, _, Some(_)) => {
+        (_, [], Some(_)) => {
             let detail = "`path` with a part of an item must have a filter, such as \
-                          emails[type eq \"work\"].value, and cannot be removed.";
+                          emails[type eq \"work\"].value.";
             return Err(refused("invalidPath", detail));
+        }
+        (Op::Remove, filter, Some(part)) => remove_part(&mut known, filter, part),
+        // A provider without the value clears it.
+        (_, filter, Some(part)) if is_value(part) && (value.is_null() || value == "") => {
+            remove_part(&mut known, filter, part);
         }
         (Op::Replace, [], None) => known = list(value)?,
         (Op::Add, [], None) => add(&mut known, list(value)?),
@@ -275,6 +280,23 @@ fn add(known: &mut Vec<Value>, new: Vec<Value>) {
     for item in new {
         known.retain(|one| one["value"] != item["value"]);
         known.push(item);
+    }
+}
+
+fn is_value(part: &str) -> bool {
+    part.eq_ignore_ascii_case("value")
+}
+
+/// Removes a part of the items that fit. An item without its value is none, so the item goes.
+fn remove_part(known: &mut Vec<Value>, filter: &[Term], part: &str) {
+    if is_value(part) {
+        known.retain(|item| !fits(item, filter));
+        return;
+    }
+    for item in known.iter_mut().filter(|item| fits(item, filter)) {
+        if let Value::Object(members) = item {
+            members.remove(&part.to_lowercase());
+        }
     }
 }
 

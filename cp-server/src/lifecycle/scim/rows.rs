@@ -97,6 +97,15 @@ pub(super) struct Description {
 }
 
 impl Person {
+    /// Returns the addresses by which the provider knows the person: those of `emails`, and the user
+    /// name.
+    pub(super) fn addresses(&self) -> Vec<String> {
+        let Description { user_name, profile, .. } = self.description();
+        let items = profile.get("emails").and_then(Value::as_array).into_iter().flatten();
+        let addresses = items.filter_map(|item| item["value"].as_str()).map(str::to_owned);
+        addresses.chain([user_name]).collect()
+    }
+
     pub(super) fn description(&self) -> Description {
         Description {
             user_name: self.user_name.clone().unwrap_or_else(|| self.email.clone()),

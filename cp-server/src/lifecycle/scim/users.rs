@@ -171,7 +171,8 @@ async fn create(cx: &mut Cx, _: Org, body: ScimBody) -> Result<Made> {
     match (is_member, active.unwrap_or(true)) {
         (false, true) => scim_seats::seat(cx, user.id, None).await?,
         (true, false) => deactivate(cx, user.id).await?,
-        _ => {}
+        (false, false) => keep_out(cx, user.id).await?,
+        (true, true) => {}
     }
     let person = load(cx, user.id).await?;
     resource(&Place::of(cx), person).made(&projection)
@@ -237,7 +238,14 @@ async fn deactivate(cx: &mut Cx, user: UserId) -> Result<()> {
     rows::keep_groups(cx, user).await?;
     let taken = scim_seats::unseat(cx, user).await?;
     leave_organization::leave(cx, user).await?;
+    keep_out(cx, user).await?;
     rows::keep_acceptance(cx, user, taken).await
+}
+
+/// Closes the ways into the organization that need no seat, for a person who is not active.
+async fn keep_out(cx: &mut Cx, user: UserId) -> Result<()> {
+    let person = load(cx, user).await?;
+    scim_seats::keep_out(cx, user, &person.addresses()).await
 }
 
 /// Brings the person back: in the organization as a viewer, and in the earlier groups.
@@ -255,6 +263,7 @@ async fn delete(cx: &mut Cx, (_, user): (Org, UserId)) -> Result<NoContent> {
         scim_seats::unseat(cx, user).await?;
         leave_organization::leave(cx, user).await?;
     }
+    scim_seats::keep_out(cx, user, &person.addresses()).await?;
     rows::forget(cx, user).await?;
     Ok(NoContent)
 }

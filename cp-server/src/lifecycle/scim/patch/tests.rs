@@ -97,6 +97,36 @@ fn operations_of_identity_providers_change_a_user() {
 }
 
 #[test]
+fn value_of_an_address_is_cleared_with_its_item() {
+    let home = json!({"value": "h@b.example", "type": "home"});
+    let with = |emails: Value| {
+        let mut anna = map(anna());
+        anna.insert("emails".into(), emails);
+        Value::Object(anna)
+    };
+    let two = with(json!([anna()["emails"][0], home]));
+    let path = "emails[type eq \"work\"].value";
+    for operation in [
+        // Microsoft Entra ID.
+        json!({"op": "Remove", "path": path}),
+        json!({"op": "replace", "path": path, "value": null}),
+        json!({"op": "Replace", "path": path, "value": ""}),
+    ] {
+        let left = patched(&USER, two.clone(), json!([operation])).unwrap();
+        assert_eq!(left, with(json!([home])), "{operation}");
+        let mut none = map(anna());
+        none.remove("emails");
+        let left = patched(&USER, anna(), json!([operation])).unwrap();
+        assert_eq!(left, Value::Object(none), "{operation}");
+    }
+    let other = json!([{"op": "remove", "path": "emails[type eq \"other\"].value"}]);
+    assert_eq!(patched(&USER, two.clone(), other).unwrap(), two);
+    let primary = json!([{"op": "remove", "path": "emails[type eq \"work\"].PRIMARY"}]);
+    let work = json!({"value": "anna@example.com", "type": "work"});
+    assert_eq!(patched(&USER, two, primary).unwrap(), with(json!([work, home])));
+}
+
+#[test]
 fn operations_of_identity_providers_change_members() {
     let group = || json!({"displayName": "Sales", "members": [{"value": "1"}, {"value": "2"}]});
     let with = |members: &[&str]| {
