@@ -1,16 +1,15 @@
 -- The seats and logins that have ended: no role of an identity provider counts for them.
 CREATE TABLE leavers (
+    -- The hash of the organization and the user of a seat, or of the authority, the provider's key and
+    -- the subject of a login.
+    hash BYTEA NOT NULL PRIMARY KEY,
     -- Null for a login that the platform had linked.
     organization_id UUID REFERENCES organizations (id) ON DELETE CASCADE,
     -- Null after the person's record was deleted.
     user_id UUID REFERENCES users (id) ON DELETE SET NULL,
-    -- The hash of the provider's key and the subject; null for a seat.
-    login_hash BYTEA,
+    is_login BOOLEAN NOT NULL,
     ended_at TIMESTAMPTZ NOT NULL
 );
-CREATE UNIQUE INDEX leavers_seat ON leavers (organization_id, user_id) WHERE login_hash IS NULL;
-CREATE UNIQUE INDEX leavers_login ON leavers (login_hash, organization_id) WHERE organization_id IS NOT NULL;
-CREATE UNIQUE INDEX leavers_platform_login ON leavers (login_hash) WHERE organization_id IS NULL;
 CREATE INDEX leavers_organization ON leavers (organization_id, user_id);
 CREATE INDEX leavers_user ON leavers (user_id);
 

@@ -35,8 +35,13 @@ pub struct Stranger<'a> {
     pub has_platform_links: bool,
 }
 
-fn hash(provider: &str, subject: &str) -> Vec<u8> {
-    sha256(format!("{provider}\n{subject}").as_bytes()).to_vec()
+fn seat(organization: OrganizationId, user: UserId) -> Vec<u8> {
+    sha256(format!("seat\n{organization}\n{user}").as_bytes()).to_vec()
+}
+
+fn login(authority: Option<OrganizationId>, provider: &str, subject: &str) -> Vec<u8> {
+    let authority = authority.map_or_else(String::new, |organization| organization.to_string());
+    sha256(format!("login\n{authority}\n{provider}\n{subject}").as_bytes()).to_vec()
 }
 
 /// Records that the person's seat in the organization has ended.
@@ -46,9 +51,10 @@ pub async fn end_seat(
     user: UserId,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    let sql = "INSERT INTO leavers (organization_id, user_id, ended_at) VALUES ($1, $2, $3)
-               ON CONFLICT DO NOTHING";
-    tx.q(sql).bind(organization).bind(user).bind(now).exec().await?;
+    let sql = "INSERT INTO leavers (hash, organization_id, user_id, is_login, ended_at)
+               VALUES ($1, $2, $3, FALSE, $4) ON CONFLICT DO NOTHING";
+    let insert = tx.q(sql).bind(seat(organization, user)).bind(organization).bind(user);
+    insert.bind(now).exec().await?;
     Ok(())
 }
 
@@ -61,57 +67,60 @@ pub async fn end_login(
     (provider, subject): (&str, &str),
     now: DateTime<Utc>,
 ) -> Result<()> {
-    let hash = hash(provider, subject);
-    let sql = "INSERT INTO leavers (organization_id, user_id, login_hash, ended_at)
-               VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
-    tx.q(sql).bind(authority).bind(user).bind(&*hash).bind(now).exec().await?;
-    if authority.is_some() {
-        return Ok(());
+    let mut authorities = vec![authority];
+    if authority.is_none() {
+        let sql = "SELECT organization_id FROM memberships WHERE user_id = $1
+                   UNION
+                   SELECT organization_id FROM leavers
+                   WHERE user_id = $1 AND organization_id IS NOT NULL";
+        let organizations: Vec<(OrganizationId,)> = tx.q(sql).bind(user).all().await?;
+        authorities.extend(organizations.into_iter().map(|(organization,)| Some(organization)));
     }
-    let sql = "INSERT INTO leavers (organization_id, user_id, login_hash, ended_at)
-               SELECT o.organization_id, $1, $2, $3
-               FROM (SELECT organization_id FROM memberships WHERE user_id = $1
-                     UNION
-                     SELECT organization_id FROM leavers
-                     WHERE user_id = $1 AND organization_id IS NOT NULL) o
-               WHERE TRUE ON CONFLICT DO NOTHING";
-    tx.q(sql).bind(user).bind(&*hash).bind(now).exec().await?;
+    for authority in authorities {
+        let sql = "INSERT INTO leavers (hash, organization_id, user_id, is_login, ended_at)
+                   VALUES ($1, $2, $3, TRUE, $4) ON CONFLICT DO NOTHING";
+        let insert = tx.q(sql).bind(login(authority, provider, subject)).bind(authority);
+        insert.bind(user).bind(now).exec().await?;
+    }
     Ok(())
 }
 
 /// Deletes the records of the person's seats, because the person's record is about to be deleted. The
 /// logins stay.
 pub async fn forget_seats(tx: &mut Conn, user: UserId) -> Result<()> {
-    let sql = "DELETE FROM leavers WHERE user_id = $1 AND login_hash IS NULL";
-    tx.q(sql).bind(user).exec().await?;
+    tx.q("DELETE FROM leavers WHERE user_id = $1 AND NOT is_login").bind(user).exec().await?;
     Ok(())
 }
 
 /// Deletes the records of a leaver to whom the organization has given a seat again. The logins of a
 /// person who has not left stay unlinked.
 pub async fn readmit(tx: &mut Conn, organization: OrganizationId, user: UserId) -> Result<()> {
-    let sql = "DELETE FROM leavers
-               WHERE organization_id = $1 AND user_id = $2 AND login_hash IS NULL";
-    if tx.q(sql).bind(organization).bind(user).exec().await? > 0 {
+    let sql = "DELETE FROM leavers WHERE hash = $1";
+    if tx.q(sql).bind(seat(organization, user)).exec().await? > 0 {
         let sql = "DELETE FROM leavers WHERE organization_id = $1 AND user_id = $2";
         tx.q(sql).bind(organization).bind(user).exec().await?;
     }
     Ok(())
 }
 
-/// Deletes the records of a login that an authority has linked again.
+/// Deletes the records of a login that an authority links again.
 pub async fn relink(
     tx: &mut Conn,
     authority: Option<OrganizationId>,
     user: UserId,
     (provider, subject): (&str, &str),
 ) -> Result<()> {
-    let sql = "DELETE FROM leavers
-               WHERE login_hash = $1
-                 AND CASE WHEN $2 THEN organization_id IS NULL OR user_id = $3
-                          ELSE organization_id = $4 END";
-    let query = tx.q(sql).bind(hash(provider, subject)).bind(authority.is_none());
-    query.bind(user).bind(authority).exec().await?;
+    let mut authorities = vec![authority];
+    if authority.is_none() {
+        let sql = "SELECT DISTINCT organization_id FROM leavers
+                   WHERE user_id = $1 AND is_login AND organization_id IS NOT NULL";
+        let organizations: Vec<(OrganizationId,)> = tx.q(sql).bind(user).all().await?;
+        authorities.extend(organizations.into_iter().map(|(organization,)| Some(organization)));
+    }
+    for authority in authorities {
+        let hash = login(authority, provider, subject);
+        tx.q("DELETE FROM leavers WHERE hash = $1").bind(hash).exec().await?;
+    }
     Ok(())
 }
 
@@ -138,13 +147,9 @@ pub async fn admits(tx: &mut Conn, organization: OrganizationId, user: UserId) -
 pub async fn admits_stranger(
     tx: &mut Conn,
     organization: OrganizationId,
-    login: &Stranger<'_>,
+    known: &Stranger<'_>,
 ) -> Result<bool> {
-    let sql = "SELECT NOT EXISTS (
-                   SELECT 1 FROM leavers
-                   WHERE login_hash = $1
-                     AND CASE WHEN $2 THEN organization_id IS NULL
-                              ELSE organization_id = $3 END)
+    let sql = "SELECT NOT EXISTS (SELECT 1 FROM leavers WHERE hash = $1)
                AND NOT EXISTS (
                    SELECT 1 FROM users u
                    LEFT JOIN memberships m ON m.organization_id = $3 AND m.user_id = u.id
@@ -162,8 +167,8 @@ pub async fn admits_stranger(
                              AND ($2 OR m.id IS NOT NULL
                                   OR EXISTS (SELECT 1 FROM auth_accounts a
                                              WHERE a.user_id = u.id AND a.organization_id = $3))))";
-    let query = tx.q(sql).bind(hash(login.provider, login.subject));
-    let query = query.bind(login.authority.is_none()).bind(organization);
-    let query = query.bind(login.email_key.as_deref()).bind(login.provider).bind(login.subject);
-    Ok(query.bind(login.has_platform_links).value().await?.unwrap_or(false))
+    let query = tx.q(sql).bind(login(known.authority, known.provider, known.subject));
+    let query = query.bind(known.authority.is_none()).bind(organization);
+    let query = query.bind(known.email_key.as_deref()).bind(known.provider).bind(known.subject);
+    Ok(query.bind(known.has_platform_links).value().await?.unwrap_or(false))
 }
