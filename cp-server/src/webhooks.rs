@@ -8,12 +8,14 @@
 //! receiver ignores what it already has.
 //!
 //! An endpoint has a URL, or e-mail addresses: `carriers.rs` is the seam. `messages.rs` writes the messages of a
-//! URL, and `mails.rs` those of addresses, with the texts of `letters.rs`. `confirmations.rs` asks strangers.
+//! URL, and `mails.rs` those of addresses, with the texts of `letters.rs`. `agreements.rs` decides
+//! which strangers are asked, and `confirmations.rs` sends their links.
 //!
 //! An organization chooses the addresses of its endpoints. So they are checked like those of identity
 //! providers (`kernel/outbound`), and places for attempts are shared by organization.
 
 pub mod addresses;
+mod agreements;
 mod carriers;
 mod checks;
 pub mod claims;
@@ -36,6 +38,7 @@ pub mod settings;
 pub mod signing;
 pub mod state;
 pub mod trial;
+mod values;
 
 use chrono::TimeDelta;
 use schemars::JsonSchema;
@@ -121,12 +124,16 @@ crate::routes! {
     GET "/organizations/{org}/webhooks" WEBHOOKS_READ => list;
     /// Creates a webhook of the organization, which receives its events from now on. Only this answer
     /// contains the secret.
+    ///
+    /// `emails` of no member are asked by a link. An organization asks at most 20 addresses a day, from
+    /// midnight UTC (429 `rate_limited`).
     POST "/organizations/{org}/webhooks" WEBHOOKS_WRITE => create, harmless;
     /// Returns a webhook, without its secret.
     GET "/webhooks/{id}" WEBHOOKS_READ => read;
     /// Changes a webhook. Deliveries that are pending go to the new URL.
     ///
-    /// Another destination or other events require `audit:read`, as the creation does.
+    /// Another destination or other events require `audit:read`, as the creation does. `emails` of no member
+    /// are asked by a link. An organization asks at most 20 addresses a day (429 `rate_limited`).
     PATCH "/webhooks/{id}" WEBHOOKS_WRITE => update, harmless;
     /// Deletes a webhook and its deliveries.
     DELETE "/webhooks/{id}" WEBHOOKS_WRITE => delete, harmless;
@@ -275,6 +282,9 @@ async fn update(
     if patch.redirects() {
         refuse_unread(cx, owner)?;
     }
+    if patch.emails.is_some() {
+        hold(cx, owner).await?;
+    }
     emails::check_patch(&cx.app, &before, &patch)?;
     if let Some(url) = &patch.url {
         check_url(cx, owner, url)?;
@@ -335,8 +345,10 @@ async fn update(
 }
 
 async fn delete(cx: &mut Cx<Scope>, AnyOwner(id): AnyOwner<WebhookId>) -> Result<NoContent> {
-    load(cx, id).await?;
+    let owner = load(cx, id).await?.organization_id;
+    hold(cx, owner).await?;
     cx.tx.q("DELETE FROM webhooks WHERE id = $1").bind(id).exec().await?;
+    agreements::refresh(&mut cx.tx, owner, cx.now).await?;
     Ok(NoContent)
 }
 

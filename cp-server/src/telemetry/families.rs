@@ -85,8 +85,8 @@ families! {
 }
 
 /// The limits whose refusals are counted: the rate limits, the tokens that a license has a day, the
-/// plan's requests, quotas, limits of usage, and the number of exports and bulk requests at once.
-pub const LIMITS: [&str; 14] = [
+/// addresses that an organization asks a day, the plan's requests, quotas, limits of usage, and the number of exports and bulk requests at once.
+pub const LIMITS: [&str; 15] = [
     "address",
     "attempts",
     "credential",
@@ -96,6 +96,7 @@ pub const LIMITS: [&str; 14] = [
     "tokens",
     "license_key",
     "license_tokens",
+    "webhook_confirmations",
     "requests_per_minute",
     "quota",
     "usage_limit",

@@ -3,7 +3,7 @@
 use cp_contracts::Event;
 use tokio::time::Instant;
 
-use super::claims::Outcome;
+use super::claims::{Acceptance, Outcome};
 use super::mails::{Mail, Mailbox};
 use super::messages::Receiver;
 use super::rows::{DeliveryId, Webhook, WebhookId};
@@ -75,7 +75,8 @@ async fn post(app: &App, message: Message) -> Outcome {
         Ok(receipt) => receipt,
         Err(error) => {
             let (status, error, answer, retry_after) = (None, Some(error), None, None);
-            return Outcome { at, duration_ms, status, error, answer, retry_after };
+            let acceptance = Acceptance::None;
+            return Outcome { at, duration_ms, status, error, acceptance, answer, retry_after };
         }
     };
     let error = match receipt.status {
@@ -87,5 +88,7 @@ async fn post(app: &App, message: Message) -> Outcome {
     // PostgreSQL keeps no U+0000.
     let answer = Some(String::from_utf8_lossy(text).replace('\0', "\u{fffd}"));
     let retry_after = receipt.retry_after.map(|after| after.from(app.clock.now()));
-    Outcome { at, duration_ms, status: Some(receipt.status.as_u16()), error, answer, retry_after }
+    let acceptance = if error.is_none() { Acceptance::Now } else { Acceptance::None };
+    let status = Some(receipt.status.as_u16());
+    Outcome { at, duration_ms, status, error, acceptance, answer, retry_after }
 }

@@ -28,6 +28,9 @@ const CLAIMED: TimeDelta = TimeDelta::seconds(60);
 
 /// The first place of replayed deliveries: behind all positions of the log.
 pub const BEHIND: i64 = 1 << 60;
+/// The distance to the place of deliveries that only some addresses lack: behind all others, which do not
+/// wait for them.
+const APART: i64 = 1 << 61;
 
 /// A claimed delivery.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -46,14 +49,25 @@ pub struct Attempted {
     pub outcome: Outcome,
 }
 
+/// Whether an endpoint accepted an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acceptance {
+    None,
+    /// An address accepted it before, and this attempt was for others.
+    Before,
+    /// The receiver, or an address, accepted it in this attempt.
+    Now,
+}
+
 /// The result of an attempt.
 #[derive(Debug)]
 pub struct Outcome {
     pub at: DateTime<Utc>,
     pub duration_ms: i64,
     pub status: Option<u16>,
-    /// `None` for a success.
+    /// `None` for a success. Some addresses may have accepted the event in spite of an error.
     pub error: Option<DeliveryError>,
+    pub acceptance: Acceptance,
     /// The beginning of the answer.
     pub answer: Option<String>,
     pub retry_after: Option<TimeDelta>,
@@ -111,9 +125,13 @@ pub async fn advance(
     let mut reason = None;
     for result in &results {
         record(app, &mut cx.tx, &held, result, now).await?;
-        match result.outcome.error {
-            None => failing = (None, 0),
-            Some(_) => failing = (failing.0.or(Some(result.outcome.at)), failing.1 + 1),
+        match (result.outcome.error, result.outcome.acceptance) {
+            (None, _) | (_, Acceptance::Now) => failing = (None, 0),
+            // The endpoint works, except for the addresses that failed before.
+            (Some(_), Acceptance::Before) => {}
+            (Some(_), Acceptance::None) => {
+                failing = (failing.0.or(Some(result.outcome.at)), failing.1 + 1);
+            }
         }
         if result.outcome.status == Some(410) {
             reason = Some(DisabledReason::Gone);
@@ -206,12 +224,19 @@ async fn record(
         (Some(_), None) => "failed",
     };
     let finished = next.is_none().then_some(now);
+    // Other deliveries of the subject go on to the addresses that accepted this one.
+    let is_apart = next.is_some() && outcome.acceptance != Acceptance::None;
+    let place = match is_apart && delivery.place < APART {
+        true => delivery.place + APART,
+        false => delivery.place,
+    };
     // The endpoint may have been disabled, or the delivery deleted, while the attempt ran.
     let sql = "UPDATE webhook_deliveries
-               SET status = $3, attempts = $4, next_at = $5, finished_at = $6, claimed_until = NULL
+               SET status = $3, attempts = $4, next_at = $5, finished_at = $6, place = $7,
+                   claimed_until = NULL
                WHERE id = $1 AND attempts = $2 AND status = 'pending'";
     let update = tx.q(sql).bind(delivery.id).bind(delivery.attempts);
-    let update = update.bind(status).bind(attempts).bind(next).bind(finished);
+    let update = update.bind(status).bind(attempts).bind(next).bind(finished).bind(place);
     if update.exec().await? == 0 {
         return Ok(());
     }
@@ -229,7 +254,7 @@ async fn record(
         .bind(outcome.error)
         .bind(outcome.answer.as_deref());
     insert.exec().await?;
-    if finished.is_some() {
+    if finished.is_some() || is_apart {
         promote(tx, held.id, &delivery.subject, now).await?;
     }
     Ok(())

@@ -5,6 +5,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::agreements;
 use super::claims::{self, BEHIND};
 use super::days;
 use super::reach::{disabled, load};
@@ -31,11 +32,12 @@ crate::routes! {
     GET "/webhook-deliveries/{id}" WEBHOOKS_READ => read;
     /// Sends a delivery again at once, whatever its state. Its `webhook-id` stays the same.
     ///
-    /// A delivery that is being sent stays as it is.
+    /// A delivery that is being sent stays as it is. Mail goes only to the addresses that have not got it.
     POST "/webhook-deliveries/{id}/retry" WEBHOOKS_WRITE => retry, harmless;
     /// Sends deliveries of a time again: those that failed or were skipped, or all of them.
     ///
-    /// At most 10,000 are queued, behind new events. 409 `webhook_disabled` for a disabled webhook.
+    /// At most 10,000 are queued, behind new events. Mail goes only to the addresses that have not got it.
+    /// 409 `webhook_disabled` for a disabled webhook.
     POST "/webhooks/{id}/replay" WEBHOOKS_WRITE => replay as "webhooks.replay", harmless;
 }
 
@@ -250,6 +252,7 @@ pub async fn forget(app: &App) -> anyhow::Result<()> {
         }
     }
     days::forget(app).await?;
+    agreements::forget(app).await?;
     let mut tx = app.db.begin().await?;
     let sql = "DELETE FROM webhook_secrets WHERE expires_at < $1";
     tx.q(sql).bind(now).exec().await?;

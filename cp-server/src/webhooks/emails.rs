@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use super::addresses::Emails;
+use super::agreements;
 use super::claims;
-use super::confirmations;
 use super::inputs::{NewWebhook, WebhookPatch};
 use super::letters;
 use super::rows::{DisabledReason, Webhook, WebhookStatus};
@@ -52,13 +52,16 @@ impl Destination {
     }
 }
 
-/// Sets the addresses of an endpoint, and asks those that belong to no member.
+/// Sets the addresses of an endpoint, and asks those that belong to no member. The caller holds the owner.
 pub(super) async fn set<G>(cx: &mut Cx<G>, webhook: &Webhook, emails: &[Email]) -> Result<Webhook> {
-    let asked = confirmations::ask(cx, webhook.id, webhook.organization_id, emails).await?;
+    let owner = webhook.organization_id;
+    let asked = agreements::ask(cx, owner, emails).await?;
     let emails = emails.iter().map(ToString::to_string).collect();
     let sql = "UPDATE webhooks SET emails = $2, unconfirmed = $3 WHERE id = $1";
     let update = cx.tx.returning(sql).bind(webhook.id).bind(Texts::bounded("emails", emails)?);
-    Ok(update.bind(Texts::bounded("emails", asked)?).one().await?)
+    let webhook = update.bind(Texts::bounded("emails", asked)?).one().await?;
+    agreements::refresh(&mut cx.tx, owner, cx.now).await?;
+    Ok(webhook)
 }
 
 /// Removes the address of a person whose data is erased. An endpoint without another address is
@@ -66,10 +69,11 @@ pub(super) async fn set<G>(cx: &mut Cx<G>, webhook: &Webhook, emails: &[Email]) 
 pub(super) async fn forget(tx: &mut Conn, user: UserId, now: DateTime<Utc>) -> Result<()> {
     let sql = "SELECT email_key FROM users WHERE id = $1";
     let Some(key) = tx.q(sql).bind(user).value::<String>().await? else { return Ok(()) };
-    tx.q("DELETE FROM webhook_addresses WHERE LOWER(address) = $1").bind(&*key).exec().await?;
+    agreements::erase(tx, &key).await?;
     let escaped = key.replace('!', "!!").replace('%', "!%").replace('_', "!_");
     let tail = "WHERE emails IS NOT NULL AND LOWER(CAST(emails AS TEXT)) LIKE $1 ESCAPE '!'";
-    let found: Vec<Webhook> = tx.select(tail).bind(format!("%\"{escaped}\"%")).all().await?;
+    let found: Vec<Webhook> =
+        tx.select(tail).bind(format!("%\"{escaped}\"%")).sql(" ORDER BY id").locked().all().await?;
     for webhook in found {
         let others = |all: &Option<Texts>| -> Vec<String> {
             let all = all.iter().flat_map(|all| all.iter());
@@ -84,21 +88,31 @@ pub(super) async fn forget(tx: &mut Conn, user: UserId, now: DateTime<Utc>) -> R
             claims::disable(tx, webhook.id, DisabledReason::Gone, now).await?;
         }
     }
+    // An answer names the addresses that failed.
+    let sql = "UPDATE webhook_attempts SET answer = NULL
+               WHERE delivery_id IN (SELECT d.id FROM webhook_deliveries d
+                                     JOIN webhooks w ON w.id = d.webhook_id
+                                     WHERE w.emails IS NOT NULL)
+                 AND LOWER(answer) LIKE $1 ESCAPE '!'";
+    tx.q(sql).bind(format!("%{escaped}%")).exec().await?;
     Ok(())
 }
 
 /// Refuses what a patch changes of the other kind of endpoint.
 pub(super) fn check_patch(app: &App, webhook: &Webhook, patch: &WebhookPatch) -> Result<()> {
-    let refused = |field: &str, of: &str| {
-        Err(Error::invalid(field.to_owned(), format!("`{field}` is for webhooks with {of}.")))
+    let refused = |field: &str, reason: &str| {
+        Err(Error::invalid(field.to_owned(), format!("`{field}` {reason}")))
     };
     if webhook.emails.is_none() {
-        return if patch.emails.is_some() { refused("emails", "`emails`") } else { Ok(()) };
+        let reason = "must not be sent: the webhook has a `url`. Create another webhook for mail.";
+        return if patch.emails.is_some() { refused("emails", reason) } else { Ok(()) };
     }
+    let to_url = "must not be sent: the webhook has `emails`. Create another webhook for a URL.";
+    let of_http = "is for webhooks with a `url`, and the webhook has `emails`.";
     match () {
-        () if patch.url.is_some() => refused("url", "a `url`"),
-        () if patch.include.is_some() => refused("include", "a `url`"),
-        () if patch.headers.is_some() => refused("headers", "a `url`"),
+        () if patch.url.is_some() => refused("url", to_url),
+        () if patch.include.is_some() => refused("include", of_http),
+        () if patch.headers.is_some() => refused("headers", of_http),
         () => patch.types.as_ref().map_or(Ok(()), |types| check(app, types)),
     }
 }

@@ -25,7 +25,7 @@ pub struct NewWebhook {
     /// The URL that receives the events: https, and a public address. Required without `emails`.
     pub(super) url: Option<HttpUrl>,
     /// 1 to 10 e-mail addresses that receive notices as mail, instead of `url`. An address that belongs to
-    /// no member agrees by a link first.
+    /// no member agrees by a link first. An organization asks at most 20 addresses a day.
     pub(super) emails: Option<Emails>,
     /// The types of events, 1 to 50: `licenses.revoke`, or `licenses.*` for all of a resource. With
     /// `emails`, notices and `webhooks.disabled` only.
@@ -62,7 +62,8 @@ fn by_subject() -> Ordering {
 pub struct WebhookPatch {
     /// The URL that receives the events. Another origin requires `headers` if the webhook has some.
     pub(super) url: Option<HttpUrl>,
-    /// The e-mail addresses. They replace the ones before. Addresses whose link has ended get another one.
+    /// The e-mail addresses. They replace the ones before. An address that has not agreed gets another
+    /// link, at most one a day. An organization asks at most 20 addresses a day.
     pub(super) emails: Option<Emails>,
     /// The types of events. They replace the ones before.
     pub(super) types: Option<TypeNames>,

@@ -3,12 +3,15 @@
 use cp_contracts::Event;
 use serde_json::Value;
 
+use super::values::plain;
 use crate::lifecycle::notices;
 
 /// The types besides notices that are sent by mail.
 pub(super) const DISABLED: &str = "webhooks.disabled";
 /// The longest value in a text, in characters.
 const LONGEST: usize = 200;
+/// The longest name of an organization in a text, in characters.
+const LONGEST_NAME: usize = 64;
 
 /// The subject and the first sentence of the letters of one type. Words in braces are members of the event.
 struct Template {
@@ -83,17 +86,17 @@ const TEMPLATES: &[Template] = &[
     template(
         "leases.near_cap",
         "Seats are at {percent} percent",
-        "The pool {pool} of the license has {used} of {cap} seats in use.",
+        "The pool \"{pool}\" of the license has {used} of {cap} seats in use.",
     ),
     template(
         "leases.exhausted",
         "A seat was refused",
-        "The pool {pool} of the license had no free seat. This is the first refusal in an hour.",
+        "The pool \"{pool}\" of the license had no free seat. This is the first refusal in an hour.",
     ),
     template(
         "leases.overage",
         "A seat beyond the cap was taken",
-        "A seat beyond the cap of the pool {pool} was taken. This is the first one on this day.",
+        "A seat beyond the cap of the pool \"{pool}\" was taken. This is the first one on this day.",
     ),
     template(
         "limits.near",
@@ -137,7 +140,8 @@ pub(super) fn written(event: &Event, after: &Value, frame: &Frame<'_>) -> (Strin
     let (subject, text) = template.map_or(("A notice", ""), |one| (one.subject, one.text));
     let (subject, text) = (filled(subject, after), filled(text, after));
     let target = event.target.id.as_deref().unwrap_or_default();
-    let organization = frame.organization.map_or_else(|| "the platform".to_owned(), plain);
+    let target = plain(target, LONGEST);
+    let organization = frame.organization.map_or_else(|| "the platform".to_owned(), quoted);
     let text = format!(
         "{text}\n\n\
          Object:       {} {target}\n\
@@ -164,18 +168,18 @@ fn filled(template: &str, after: &Value) -> String {
         let (name, after_name) = tail.split_once('}').unwrap_or((tail, ""));
         text.push_str(before);
         text.push_str(&match &after[name] {
-            Value::String(value) => plain(value),
+            Value::String(value) => plain(value, LONGEST),
             Value::Null => "unknown".to_owned(),
-            value => plain(&value.to_string()),
+            value => plain(&value.to_string(), LONGEST),
         });
         rest = after_name;
     }
     text + rest
 }
 
-/// Returns a value as one short line.
-fn plain(value: &str) -> String {
-    value.chars().filter(|c| !c.is_control()).take(LONGEST).collect()
+/// Returns the name of an organization, which the organization chose.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", plain(name, LONGEST_NAME))
 }
 
 #[cfg(test)]
@@ -196,7 +200,7 @@ mod tests {
     fn values_become_one_line() {
         let after = json!({"pool": "a\r\nBcc: b@c", "used": 9, "cap": null});
         let text = filled("{pool}: {used} of {cap}, {other}", &after);
-        assert_eq!(text, "aBcc: b@c: 9 of unknown, unknown");
+        assert_eq!(text, "aBcc: b@ c: 9 of unknown, unknown");
         assert_eq!(filled("{pool}", &json!({"pool": "x".repeat(500)})).len(), LONGEST);
     }
 }

@@ -3,7 +3,9 @@
 //! # Design
 //! Each address gets a letter of its own, so no address sees another. An address gets one letter a day for
 //! a type and an object. The row of that day is taken before the letter is sent, by one delivery, so that
-//! two endpoints with one address do not both send. A retry sends what is not sent yet.
+//! two endpoints with one address do not both send. A retry sends what is not sent yet, also on a later
+//! day: an address gets a delivery once. A delivery fails as long as an address lacks it. The endpoint
+//! fails only when all of them do.
 
 use chrono::{DateTime, Utc};
 use cp_contracts::Event;
@@ -11,8 +13,8 @@ use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::claims::Outcome;
-use super::confirmations;
+use super::agreements;
+use super::claims::{Acceptance, Outcome};
 use super::days::{Day, hash};
 use super::fanout::subject;
 use super::letters::{self, Frame};
@@ -27,6 +29,9 @@ use crate::kernel::outbound::mailing::{Letter, MailReceipt};
 use crate::kernel::outbound::posting::DeliveryError;
 use crate::kernel::secret::hex;
 use crate::kernel::text::Email;
+
+/// The longest reason of a failed address, in characters.
+const LONGEST: usize = 120;
 
 /// An endpoint with e-mail addresses, ready to send to.
 pub(super) struct Mailbox {
@@ -52,7 +57,7 @@ pub(super) struct Mail {
 
 impl Mailbox {
     pub(super) async fn load(tx: &mut Conn, webhook: Webhook) -> Result<Self> {
-        let addresses = confirmations::permitted(tx, &webhook).await?;
+        let addresses = agreements::permitted(tx, &webhook).await?;
         let organization = match webhook.organization_id {
             Some(id) => {
                 tx.q("SELECT name FROM organizations WHERE id = $1").bind(id).value().await?
@@ -100,22 +105,22 @@ impl Mail {
         let receipt = sent.unwrap_or_else(|error| {
             // The database failed. The attempt is one that broke, and the next one sends the letters.
             tracing::warn!(%error, "mail was not sent");
-            MailReceipt { error: Some(DeliveryError::Connect), code: None, answer: None }
+            (failed(DeliveryError::Connect, None), Acceptance::None)
         });
-        let MailReceipt { error, code, answer } = receipt;
+        let (MailReceipt { error, code, answer }, acceptance) = receipt;
         // 410 is a status of HTTP, which ends an endpoint.
         let status = code.filter(|code| *code != 410);
-        Outcome { at, duration_ms, status, error, answer, retry_after: None }
+        Outcome { at, duration_ms, status, error, acceptance, answer, retry_after: None }
     }
 
-    async fn send_all(&self, app: &App, at: DateTime<Utc>) -> Result<MailReceipt> {
+    async fn send_all(&self, app: &App, at: DateTime<Utc>) -> Result<(MailReceipt, Acceptance)> {
         if self.addresses.is_empty() {
-            let answer = Some("No address is confirmed, or belongs to a member.".to_owned());
-            return Ok(MailReceipt { error: Some(DeliveryError::Unconfirmed), code: None, answer });
+            let answer = "No address is confirmed, or belongs to a member.";
+            return Ok((failed(DeliveryError::Unconfirmed, Some(answer)), Acceptance::None));
         }
         let Some(relay) = Sending::of(app).relay.clone() else {
-            let answer = Some("CP_SMTP_URL is not set.".to_owned());
-            return Ok(MailReceipt { error: Some(DeliveryError::Connect), code: None, answer });
+            let answer = "CP_SMTP_URL is not set.";
+            return Ok((failed(DeliveryError::Connect, Some(answer)), Acceptance::None));
         };
         let day = Day { owner: self.owner, kind: &self.kind, about: &self.about, at };
         let mut due = Vec::new();
@@ -128,15 +133,15 @@ impl Mail {
             }
         }
         if due.is_empty() {
-            let answer = Some("The addresses got this mail before, on this day.".to_owned());
-            return Ok(MailReceipt { error: None, code: None, answer });
+            let answer = Some("The addresses got this mail before.".to_owned());
+            return Ok((MailReceipt { error: None, code: None, answer }, Acceptance::Before));
         }
         let receipts = relay.send(&due).await;
-        let mut failed = None;
+        let mut failures = Vec::new();
         let mut accepted = None;
         for (letter, receipt) in due.iter().zip(receipts) {
             if receipt.error.is_some() {
-                failed = failed.or(Some(receipt));
+                failures.push((&letter.to, receipt));
                 continue;
             }
             if let Some(delivery) = self.delivery {
@@ -144,8 +149,24 @@ impl Mail {
             }
             accepted = Some(receipt);
         }
-        let none = MailReceipt { error: Some(DeliveryError::Connect), code: None, answer: None };
-        Ok(failed.or(accepted).unwrap_or(none))
+        let acceptance = match () {
+            () if accepted.is_some() => Acceptance::Now,
+            () if due.len() < self.addresses.len() => Acceptance::Before,
+            () => Acceptance::None,
+        };
+        let none = failed(DeliveryError::Connect, None);
+        let receipt = self.summary(failures).or(accepted).unwrap_or(none);
+        Ok((receipt, acceptance))
+    }
+
+    /// Describes the addresses that failed by the first of them; `None` without one.
+    fn summary(&self, failures: Vec<(&Email, MailReceipt)>) -> Option<MailReceipt> {
+        let lines: Vec<String> =
+            failures.iter().map(|(address, receipt)| line(address, receipt)).collect();
+        let (_, first) = failures.into_iter().next()?;
+        // A single address needs no name.
+        let answer = if self.addresses.len() == 1 { first.answer } else { Some(lines.join("\n")) };
+        Some(MailReceipt { error: first.error, code: first.code, answer })
     }
 
     fn letter(&self, address: &Email, at: DateTime<Utc>) -> Letter {
@@ -158,5 +179,21 @@ impl Mail {
             subject: self.subject.clone(),
             text: self.text.clone(),
         }
+    }
+}
+
+fn failed(error: DeliveryError, answer: Option<&str>) -> MailReceipt {
+    MailReceipt { error: Some(error), code: None, answer: answer.map(str::to_owned) }
+}
+
+/// Names an address and its failure.
+fn line(address: &Email, receipt: &MailReceipt) -> String {
+    let reason = receipt.error.map_or("", DeliveryError::as_str);
+    let reason = receipt.answer.as_deref().unwrap_or(reason);
+    let reason = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST);
+    let reason: String = reason.collect();
+    match receipt.code {
+        Some(code) => format!("{address}: {code} {reason}"),
+        None => format!("{address}: {reason}"),
     }
 }

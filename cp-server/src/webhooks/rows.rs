@@ -67,7 +67,7 @@ crate::text_enum! {
         Pending = "pending",
         /// The receiver accepted it.
         Delivered = "delivered",
-        /// All attempts failed.
+        /// All attempts failed. For mail: those to at least one address.
         Failed = "failed",
         /// The endpoint was disabled.
         Skipped = "skipped",
@@ -85,7 +85,7 @@ crate::record! {
         url: Option<String> = "NULLIF(webhooks.url, '')",
         /// The addresses that receive the events as mail; null for a webhook with a URL.
         emails: Option<Texts>,
-        /// The addresses that have to agree before they get mail; null for a webhook with a URL.
+        /// The addresses that have not agreed, and get no mail before; null for a webhook with a URL.
         unconfirmed: Option<Texts>,
         /// The types of events, such as `licenses.revoke`, or `licenses.*` for all of a resource.
         types: Texts,
@@ -150,7 +150,7 @@ pub struct Attempt {
     pub status: Option<i32>,
     /// The reason of a failure; null for a success.
     pub error: Option<DeliveryError>,
-    /// The first 1,024 bytes of the answer.
+    /// The first 1,024 bytes of the answer. For several e-mail addresses: a line for each one that failed.
     pub answer: Option<String>,
 }
 

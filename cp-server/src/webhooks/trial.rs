@@ -28,7 +28,7 @@ pub struct Tested {
     duration_ms: i64,
     /// The reason of a failure; null for a success.
     error: Option<DeliveryError>,
-    /// The first 1,024 bytes of the answer.
+    /// The first 1,024 bytes of the answer. For several e-mail addresses: a line for each one that failed.
     answer: Option<String>,
 }
 
