@@ -15,7 +15,7 @@ const ALLOWED: [&str; 7] = [
     r"^SELECT COUNT\(\*\) FROM \(SELECT 1 FROM \w+ WHERE [^()]* LIMIT \$1 \+ 0\) AS counted$",
     r" WHERE salt IS NOT NULL AND seq >= \$4 AND seq < \$5\) AS searched WHERE actor_id = \$1 OR words LIKE ",
     r"^SELECT .* FROM webhooks WHERE emails IS NOT NULL AND LOWER\(CAST\(emails AS TEXT\)\) LIKE ",
-    r"^DELETE FROM webhook_addresses WHERE LOWER\(address\) = ",
+    r"^UPDATE webhook_attempts SET answer = NULL WHERE delivery_id IN \(SELECT d\.id FROM webhook_deliveries d ",
     // SQLite reads the rows that refer to a new one only while others lack theirs: never here.
     r"^INSERT ",
     // Of this sweep itself.

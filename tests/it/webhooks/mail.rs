@@ -15,10 +15,10 @@ use super::{alone, id};
 use crate::events::place;
 use crate::world::{Answer, Client, ROOT, World, on_both};
 
-const STRANGER: &str = "ops@vendor.example";
+pub(super) const STRANGER: &str = "ops@vendor.example";
 
 /// A server that sends mail by this URL.
-fn with_mail(world: &World, url: &str) -> (App, Client) {
+pub(super) fn with_mail(world: &World, url: &str) -> (App, Client) {
     let relay = Relay::new(url, "cp@vendor.example", None).unwrap();
     let relay = relay.patience(Duration::from_millis(400));
     let (app, client) =
@@ -27,24 +27,24 @@ fn with_mail(world: &World, url: &str) -> (App, Client) {
 }
 
 /// Sends what is due.
-async fn deliver(world: &World, app: &App) {
+pub(super) async fn deliver(world: &World, app: &App) {
     place(world).await;
     settle(app).await.unwrap();
 }
 
 /// The address of acme's admin, who is a member.
-async fn member(world: &World) -> String {
+pub(super) async fn member(world: &World) -> String {
     let user = world.get(format!("/users/{}", world.acme.user)).await.expect(200);
     user["email"].as_str().unwrap().to_owned()
 }
 
-async fn endpoint(world: &World, client: &Client, emails: &[&str]) -> Value {
+pub(super) async fn endpoint(world: &World, client: &Client, emails: &[&str]) -> Value {
     let body = json!({"emails": emails, "types": ["limits.near", "limits.reach"]});
     client.post(world.org("/webhooks"), body).await.expect(201)
 }
 
 /// Makes a limit of a metric reach its quantity, and returns its ID.
-async fn reach(world: &World, metric: &str) -> String {
+pub(super) async fn reach(world: &World, metric: &str) -> String {
     let limit = json!({"metric": metric, "quantity": 10, "notify_at": [50]});
     let limit = world.put(world.org("/limits"), limit).await.expect(201);
     world.post(world.org("/usage"), json!({"metric": metric, "quantity": 12})).await.expect(201);
@@ -54,14 +54,14 @@ async fn reach(world: &World, metric: &str) -> String {
 }
 
 /// The addresses of messages, in their order.
-fn addresses(mails: &[Mail]) -> Vec<&str> {
+pub(super) fn addresses(mails: &[Mail]) -> Vec<&str> {
     let mut all: Vec<&str> = mails.iter().flat_map(|mail| &mail.to).map(String::as_str).collect();
     all.sort_unstable();
     all
 }
 
 /// The attempts of the newest delivery, as statuses and errors.
-async fn attempts(world: &World, webhook: &Value) -> Vec<(Value, Value)> {
+pub(super) async fn attempts(world: &World, webhook: &Value) -> Vec<(Value, Value)> {
     let path = format!("/webhooks/{}/deliveries", id(webhook));
     let deliveries = world.get(path).await.expect(200);
     let path = format!("/webhook-deliveries/{}", id(&deliveries["items"][0]));
@@ -120,17 +120,20 @@ async fn bad_endpoints_are_refused_by_field(world: World) {
     client.patch(&path, json!({"types": ["licenses.revoke"]})).await.invalid("types");
     client.post(format!("{path}/rotate"), json!({})).await.refused(409, "conflict");
     let other = format!("/webhooks/{}", world.acme.others["webhooks"]);
-    client.patch(other, json!({"emails": [STRANGER]})).await.invalid("emails");
+    let problem = client.patch(other, json!({"emails": [STRANGER]})).await.invalid("emails");
+    let detail =
+        "`emails` must not be sent: the webhook has a `url`. Create another webhook for mail.";
+    assert_eq!(problem["detail"], detail);
 }
 
 /// Presses the button of a confirmation page.
-async fn agree(world: &World, name: &str, value: &str) -> Answer {
+pub(super) async fn agree(world: &World, name: &str, value: &str) -> Answer {
     let value = value.replace('"', "%22").replace('<', "%3C").replace('>', "%3E");
     world.anyone().post(format!("/webhook-confirmations?{name}={value}"), json!({})).await
 }
 
 /// The path and the token of the link in a message.
-fn link(mail: &Mail) -> (String, String) {
+pub(super) fn link(mail: &Mail) -> (String, String) {
     let text = mail.text();
     let at = text.find("/webhook-confirmations?token=").unwrap();
     let path = text[at..].split('\n').next().unwrap().to_owned();

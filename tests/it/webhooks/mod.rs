@@ -1,5 +1,6 @@
 //! Webhooks: endpoints, deliveries, and receivers that fail.
 
+mod bounces;
 mod endpoints;
 mod hostile;
 mod long_run;
@@ -8,6 +9,7 @@ mod receiver;
 mod replay;
 mod sending;
 mod smtp;
+mod strangers;
 
 use cp_server::webhooks::sending::settle;
 use serde_json::{Value, json};
