@@ -6,9 +6,15 @@
 //! gets one of its own. Each license becomes a deployment with a license and its key. Machines become
 //! leases of the pool `machines`, which the policy's plan defines. The IDs of Keygen become external
 //! IDs, so a later export updates what an earlier one created.
+//!
+//! A subscription stays pinned to the version of the plan that it began with. So each license has its
+//! caps as own values: those of its policy, too, which a later export may change. (Rejected: own
+//! values only where the license differs from its policy. A license would fall back to the policy of
+//! the first export.)
 
 mod documents;
 mod lines;
+mod policies;
 
 use std::path::Path;
 

@@ -7,6 +7,7 @@ use crate::kernel::access::caller::Scope;
 use crate::kernel::access::ids::{DeploymentId, OrganizationId, UserId};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
+use crate::kernel::text::Email;
 use crate::licensing::ids::{LicenseId, PlanId, SubscriptionId};
 use crate::licensing::plans;
 
@@ -30,7 +31,8 @@ pub async fn organization(cx: &mut Cx<Scope>, fields: &mut Fields) -> Result<Org
     cx.tx.q(sql).bind(reference).value().await?.ok_or_else(|| missing("organization"))
 }
 
-/// Returns the user with this ID, external ID or e-mail address.
+/// Returns the user with this ID, external ID or e-mail address. A reference that is the external ID
+/// of one person and the e-mail address of another is refused: a choice could name the wrong one.
 pub async fn user<G>(cx: &mut Cx<G>, reference: &str) -> Result<UserId> {
     if let Some(id) = id_of::<UserId>(reference) {
         let sql = "SELECT id FROM users WHERE id = $1";
@@ -38,13 +40,35 @@ pub async fn user<G>(cx: &mut Cx<G>, reference: &str) -> Result<UserId> {
             return Ok(id);
         }
     }
-    let sql = "SELECT id FROM users WHERE external_id = $1";
-    if let Some(id) = cx.tx.q(sql).bind(reference).value().await? {
-        return Ok(id);
+    let by_external_id = user_by_external_id(cx, reference).await?;
+    let by_email = user_by_key(cx, reference.to_lowercase()).await?;
+    match (by_external_id, by_email) {
+        (Some(one), Some(other)) if one != other => {
+            let detail = "`user` is the external ID of one person and the e-mail address of \
+                          another. Name the person by ID.";
+            Err(Error::invalid("user", detail))
+        }
+        (one, other) => one.or(other).ok_or_else(|| missing("user")),
     }
+}
+
+/// Returns the user with this e-mail address.
+pub async fn user_by_email<G>(cx: &mut Cx<G>, email: &Email) -> Result<Option<UserId>> {
+    user_by_key(cx, email.key()).await
+}
+
+/// Returns the user with this external ID.
+pub async fn user_by_external_id<G>(
+    cx: &mut Cx<G>,
+    external_id: &str,
+) -> Result<Option<UserId>> {
+    let sql = "SELECT id FROM users WHERE external_id = $1";
+    Ok(cx.tx.q(sql).bind(external_id).value().await?)
+}
+
+async fn user_by_key<G>(cx: &mut Cx<G>, email_key: String) -> Result<Option<UserId>> {
     let sql = "SELECT id FROM users WHERE email_key = $1";
-    let found = cx.tx.q(sql).bind(reference.to_lowercase()).value().await?;
-    found.ok_or_else(|| missing("user"))
+    Ok(cx.tx.q(sql).bind(email_key).value().await?)
 }
 
 /// Returns the code of the plan with this ID or code.

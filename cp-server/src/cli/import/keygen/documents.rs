@@ -7,6 +7,9 @@ use std::path::Path;
 use anyhow::{Context, bail, ensure};
 use serde_json::{Map, Value};
 
+/// The least number whose neighbours a float cannot tell apart: 2^53.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
 /// The resources of an export, by ID.
 #[derive(Debug, Default)]
 pub(super) struct Documents {
@@ -43,7 +46,9 @@ impl Documents {
         for file in files {
             let at = || file.display().to_string();
             let text = fs::read_to_string(&file).with_context(at)?;
-            let document: Value = serde_json::from_str(&text).with_context(at)?;
+            // Editors of some systems begin a file with a byte order mark.
+            let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+            let document: Value = serde_json::from_str(text).with_context(at)?;
             documents.add(&document, &mut others).with_context(at)?;
         }
         let gaps = others
@@ -79,7 +84,7 @@ impl Documents {
 }
 
 impl Resource {
-    fn read(item: &Value) -> anyhow::Result<Self> {
+    pub(super) fn read(item: &Value) -> anyhow::Result<Self> {
         let id = item["id"].as_str().context("a resource has no `id`")?.to_owned();
         let attributes = item["attributes"].as_object().cloned().unwrap_or_default();
         let mut related = BTreeMap::new();
@@ -101,8 +106,24 @@ impl Resource {
         self.attributes.get(name)?.as_str().map(str::trim).filter(|text| !text.is_empty())
     }
 
-    pub(super) fn number(&self, name: &str) -> Option<i64> {
-        self.attributes.get(name)?.as_i64()
+    /// Returns a number of at least 0; `None` for one that is absent or null.
+    ///
+    /// # Errors
+    /// Fails for any other value, with the rule.
+    pub(super) fn number(&self, name: &str) -> Result<Option<i64>, String> {
+        let Some(value) = self.attributes.get(name).filter(|value| !value.is_null()) else {
+            return Ok(None);
+        };
+        // Some programs write a whole number as 3.0.
+        let whole = value.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < EXACT);
+        let number = value.as_i64().or(whole.map(|n| n as i64)).filter(|n| *n >= 0);
+        let rule = || format!("`{name}` must be a whole number of at least 0 (got {value})");
+        number.map(Some).ok_or_else(rule)
+    }
+
+    /// Whether an attribute is neither absent nor null.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.attributes.get(name).is_some_and(|value| !value.is_null())
     }
 
     pub(super) fn is(&self, name: &str) -> bool {

@@ -6,6 +6,7 @@ use cp_contracts::{LicenseKey, LicenseKeyError};
 use serde_json::{Map, Value, json};
 
 use super::documents::{Documents, Resource};
+use super::policies::{self, Caps, code_of, overage_of};
 use crate::kernel::text::{Email, Name, Reference};
 
 /// The pool of the machines.
@@ -16,9 +17,19 @@ const LIMITS: [&str; 5] = ["maxCores", "maxUses", "maxProcesses", "maxMemory", "
 const RULES: [&str; 4] = ["requireCheckIn", "requireHeartbeat", "usePool", "encrypted"];
 /// Strategies of policies, with the values that this product has: here an expired license has no seats, and
 /// a machine is known by its whole fingerprint.
-const STRATEGIES: [(&str, [&str; 2]); 2] = [
-    ("expirationStrategy", ["RESTRICT_ACCESS", "REVOKE_ACCESS"]),
-    ("machineMatchingStrategy", ["MATCH_ANY", "MATCH_ALL"]),
+const STRATEGIES: [(&str, &[&str]); 3] = [
+    ("expirationStrategy", &["RESTRICT_ACCESS", "REVOKE_ACCESS"]),
+    ("machineMatchingStrategy", &["MATCH_ANY", "MATCH_ALL"]),
+    (
+        "overageStrategy",
+        &[
+            "NO_OVERAGE",
+            "ALLOW_1_25X_OVERAGE",
+            "ALLOW_1_5X_OVERAGE",
+            "ALLOW_2X_OVERAGE",
+            "ALWAYS_ALLOW_OVERAGE",
+        ],
+    ),
 ];
 /// The characters of a key that this product accepts.
 const KEY: std::ops::RangeInclusive<usize> = 8..=512;
@@ -32,7 +43,11 @@ pub(in crate::cli::import) struct Converted {
 
 /// Returns the lines in the order in which they refer to each other.
 pub(super) fn of(documents: &Documents, gaps: Vec<String>) -> Converted {
-    let mut lines = Lines { documents, converted: Converted { lines: Vec::new(), gaps } };
+    let (caps, left_out) = policies::read(documents);
+    let mut lines = Lines { documents, caps, converted: Converted { lines: Vec::new(), gaps } };
+    for (policy, why) in left_out {
+        lines.gap("policy", policy, &why);
+    }
     documents.policies.values().for_each(|policy| lines.plan(policy));
     documents.users.values().for_each(|user| lines.user(user));
     let mut holders = BTreeMap::new();
@@ -55,12 +70,15 @@ pub(super) fn of(documents: &Documents, gaps: Vec<String>) -> Converted {
     lines.converted
 }
 
-/// The organization that holds a license, and its plan.
+/// The organization that holds a license, its plan, and the values of the license.
 struct Holder {
     external_id: String,
     name: String,
     owner: Option<String>,
     plan: String,
+    caps: Caps,
+    /// The overage of the pool of the machines.
+    overage: Value,
 }
 
 /// Whether a license is suspended, or its user is banned.
@@ -71,14 +89,16 @@ fn is_suspended(license: &Resource) -> bool {
 
 struct Lines<'d> {
     documents: &'d Documents,
+    /// The caps of the policies that become plans, by ID.
+    caps: BTreeMap<&'d str, Caps>,
     converted: Converted,
 }
 
 impl Lines<'_> {
     fn plan(&mut self, policy: &Resource) {
-        let machines = policy.number("maxMachines");
-        let mut pool = json!({"kind": "node", "cap": machines});
-        if let Some(overage) = overage_of(policy).filter(|_| machines.is_some()) {
+        let Some(caps) = self.caps.get(&*policy.id).copied() else { return };
+        let mut pool = json!({"kind": "node", "cap": caps.machines});
+        if let Some(overage) = overage_of(policy).filter(|_| caps.machines.is_some()) {
             pool["overage"] = overage;
         }
         self.line(json!({
@@ -87,7 +107,7 @@ impl Lines<'_> {
             "name": name_of(policy.text("name"), "Policy", &policy.id),
             "is_public": false,
             // Seats of people. Keygen's policies have any number of users unless they limit it.
-            "seat_cap": policy.number("maxUsers").filter(|users| *users > 0).unwrap_or(1),
+            "seat_cap": caps.users.unwrap_or(1),
             "leasing": {POOL: pool},
         }));
         self.add_losses("policy", policy);
@@ -138,11 +158,24 @@ impl Lines<'_> {
             );
             return None;
         };
+        let Some(of_policy) = self.caps.get(&*policy.id).copied() else {
+            self.gap("license", license, "its policy is left out: the license is left out");
+            return None;
+        };
+        let caps = match Caps::of(license) {
+            Ok(own) => own.or(of_policy),
+            Err(why) => {
+                self.gap("license", license, &format!("{why}: the license is left out"));
+                return None;
+            }
+        };
         let owner = license.related(&["owner", "user"]);
         let plan = code_of(&policy.id);
+        let overage = overage_of(policy).unwrap_or_else(|| "never".into());
         let Some(owner) = owner else {
             let name = name_of(license.text("name"), "License", &license.id);
-            return Some(Holder { external_id: license.id.clone(), name, owner: None, plan });
+            let external_id = license.id.clone();
+            return Some(Holder { external_id, name, owner: None, plan, caps, overage });
         };
         let user = self.documents.users.get(owner);
         if user.is_none() {
@@ -154,7 +187,8 @@ impl Lines<'_> {
         let name = name_of(name, "Owner", owner);
         let whole = format!("{name} ({policy_name})");
         let name = if whole.parse::<Name>().is_ok() { whole } else { name };
-        Some(Holder { external_id: format!("{owner}:{}", policy.id), name, owner: email, plan })
+        let external_id = format!("{owner}:{}", policy.id);
+        Some(Holder { external_id, name, owner: email, plan, caps, overage })
     }
 
     fn organization(&mut self, holder: &Holder) {
@@ -194,16 +228,14 @@ impl Lines<'_> {
         {
             line["metadata"] = metadata.clone();
         }
-        let policy = license.related(&["policy"]).and_then(|id| self.documents.policies.get(id));
-        let own =
-            |name| license.number(name).filter(|n| policy.and_then(|p| p.number(name)) != Some(*n));
-        line["leasing"] = match own("maxMachines") {
-            Some(cap) => json!({POOL: {"cap": cap}}),
-            None => json!({}),
-        };
-        let users = own("maxUsers").filter(|users| *users > 0);
-        line["seat_cap"] = users.into();
-        line["allow_more_seats"] = users.is_some().into();
+        let Caps { machines, users } = holder.caps;
+        line["leasing"] = json!({POOL: {"cap": machines, "overage": holder.overage}});
+        // Without a limit of users, the license keeps the seats that it has.
+        if let Some(users) = users {
+            line["seat_cap"] = users.into();
+            // The subscription has the seats of an earlier version of the plan.
+            line["allow_more_seats"] = true.into();
+        }
         self.line(line);
         self.add_losses("license", license);
         match license.text("key") {
@@ -268,7 +300,7 @@ impl Lines<'_> {
 
     /// Lists the limits and rules that have no equivalent.
     fn add_losses(&mut self, noun: &str, resource: &Resource) {
-        let limits = LIMITS.iter().filter(|name| resource.number(name).is_some());
+        let limits = LIMITS.iter().filter(|name| resource.has(name));
         let rules = RULES.iter().filter(|name| noun == "policy" && resource.is(name));
         let lost: Vec<String> = limits.chain(rules).map(|name| format!("`{name}`")).collect();
         match lost.len() {
@@ -287,27 +319,9 @@ impl Lines<'_> {
     }
 }
 
-/// Returns the overage of the pool of a policy's machines.
-fn overage_of(policy: &Resource) -> Option<Value> {
-    match policy.text("overageStrategy") {
-        Some("ALWAYS_ALLOW_OVERAGE") => Some("report".into()),
-        Some("ALLOW_1_25X_OVERAGE") => Some(25.into()),
-        Some("ALLOW_1_5X_OVERAGE") => Some(50.into()),
-        Some("ALLOW_2X_OVERAGE") => Some(100.into()),
-        // The older name of the strategy.
-        None if policy.is("concurrent") => Some("report".into()),
-        _ => None,
-    }
-}
-
 /// Whether the text has the form of this product's license keys, which have a check symbol, and is none.
 fn is_mistyped(key: &str) -> bool {
     matches!(LicenseKey::parse(key, None), Err(LicenseKeyError::Checksum))
-}
-
-/// Returns the code of the plan of a policy. A code begins with a letter.
-fn code_of(policy: &str) -> String {
-    format!("keygen-{}", policy.to_lowercase())
 }
 
 /// Returns a display name, or one from the ID.

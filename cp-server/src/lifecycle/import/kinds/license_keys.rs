@@ -22,7 +22,11 @@ pub async fn apply(cx: &mut Cx, mut fields: Fields) -> Result<Applied> {
         return Applied::created("license_keys.create", organization, &made);
     };
     if found.license_id != license {
-        let detail = "`key` is in use: a key is unique on this server.";
+        let detail = format!(
+            "`key` is the key of license {}: a key is unique on this server. Change that license, \
+             or give this one another key.",
+            found.license_id
+        );
         return Err(Error::new(ProblemCode::CodeTaken, detail).at("key"));
     }
     if !found.is_current() {

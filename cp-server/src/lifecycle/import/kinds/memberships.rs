@@ -1,6 +1,5 @@
 //! Lines of memberships.
 
-use cp_contracts::ProblemCode;
 use serde_json::Value;
 
 use super::super::applied::{Applied, json_of};
@@ -54,10 +53,7 @@ async fn person(cx: &mut Cx, fields: &mut Fields) -> Result<Option<UserId>> {
         (Some(user), false) => references::user(cx, &user).await.map(Some),
         (None, true) => {
             let email: Email = fields.identity("email")?;
-            match references::user(cx, email.as_str()).await {
-                Err(error) if *error.code() == ProblemCode::NotFound => Ok(None),
-                found => found.map(Some),
-            }
+            references::user_by_email(cx, &email).await
         }
         _ => {
             let detail = "Exactly one of `user` and `email` is required.";

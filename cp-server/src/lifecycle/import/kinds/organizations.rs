@@ -3,15 +3,16 @@
 use cp_contracts::ProblemCode;
 
 use super::super::applied::{Applied, json_of};
-use super::super::fields::Fields;
+use super::super::fields::{Fields, id_of};
 use super::super::references;
 use crate::kernel::access::caller::Scope;
+use crate::kernel::access::ids::UserId;
 use crate::kernel::access::place::Org;
 use crate::kernel::access::platform::Platform;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Created;
 use crate::kernel::http::cx::Cx;
-use crate::kernel::text::ExternalId;
+use crate::kernel::text::{Email, ExternalId};
 use crate::lifecycle::{create, update};
 use crate::tenancy::organizations::Organization;
 
@@ -37,17 +38,27 @@ pub async fn apply(cx: &mut Cx<Scope>, mut fields: Fields) -> Result<Applied> {
     Applied::changed("organizations.update", Some(known.id), before, &updated?)
 }
 
-/// Refuses another owner than the organization has: a transfer is an operation of its own.
+/// Refuses another owner than the organization has: a transfer is an operation of its own. The owner
+/// is named as in the creation, by ID or e-mail address.
 async fn refuse_other_owner(
     cx: &mut Cx<Scope>,
     organization: &Organization,
     owner: &str,
 ) -> Result<()> {
-    let owner = references::user(cx, owner).await.map_err(|error| error.at("owner"))?;
-    if organization.owner_user_id == Some(owner) {
+    let named = match id_of::<UserId>(owner) {
+        Some(id) => Some(id),
+        None => {
+            let email: Result<Email, String> = owner.parse();
+            let email =
+                email.map_err(|rule| Error::invalid("owner", format!("`owner` {rule}.")))?;
+            references::user_by_email(cx, &email).await?
+        }
+    };
+    if named.is_some() && organization.owner_user_id == named {
         return Ok(());
     }
     let detail = "`owner` is only for a new organization. Use POST \
-                  /organizations/{org}/transfer-ownership.";
+                  /organizations/{org}/transfer-ownership. If only the owner's e-mail address is \
+                  new, use PATCH /users/{id}.";
     Err(Error::new(ProblemCode::UseTransferOwnership, detail).at("owner"))
 }
