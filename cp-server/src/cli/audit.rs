@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
+use super::output::Form;
 use super::progress;
 use super::target::{Target, object_of, open, say};
 use crate::audit::Log;
@@ -127,6 +128,7 @@ impl Filter {
 }
 
 pub(super) async fn run(config: &Config, target: &Target, audit: Audit) -> anyhow::Result<()> {
+    let chosen = target.output.as_deref();
     match audit {
         Audit::Verify { since, full } => run_verify(config, since, full).await,
         Audit::Checkpoint => print(config, target, "log.checkpoint").await,
@@ -143,24 +145,33 @@ pub(super) async fn run(config: &Config, target: &Target, audit: Audit) -> anyho
             done
         }
         Audit::Export { filter } => {
+            let form = Form::among(chosen, &[Form::Json, Form::Id])?.unwrap_or(Form::Json);
             let client = open(config, target).await?;
-            let done = export(&client, &filter).await;
+            let done = export(&client, &filter, form).await;
             client.close().await;
             done
         }
         Audit::Tail { lines, follow, filter } => {
+            let form = Form::among(chosen, &Form::ALL)?.unwrap_or(Form::Table);
             let client = open(config, target).await?;
-            let done = tail(&client, &filter, lines, follow).await;
+            let done = tail(&client, &filter, (lines, follow), form).await;
             client.close().await;
             done
         }
         Audit::Show { id } => {
+            let form = Form::among(chosen, &Form::ALL)?.unwrap_or(Form::Table);
             let client = open(config, target).await?;
             let event = client.call("audit.read", object_of(json!({"id": id}))).await;
             client.close().await;
-            say(&shown(&event?))
+            let event = event?;
+            match form {
+                Form::Table => say(&shown(&event)),
+                Form::Json => say(&serde_json::to_string_pretty(&event)?),
+                Form::Id => say(&id_of(&event)),
+            }
         }
         Audit::Erase { user, events, reason } => {
+            Form::among(chosen, &[])?;
             let client = open(config, target).await?;
             let args = json!({"user": user, "events": events, "reason": reason});
             let done = erase(&client, object_of(args)).await;
@@ -214,13 +225,14 @@ async fn run_verify(config: &Config, since: Option<PathBuf>, full: bool) -> anyh
 
 /// Prints a published document.
 async fn print(config: &Config, target: &Target, name: &str) -> anyhow::Result<()> {
+    Form::among(target.output.as_deref(), &[])?;
     let client = open(config, target).await?;
     let text = client.answer(name, Map::new()).await;
     client.close().await;
     say(String::from_utf8(text?)?.trim_end())
 }
 
-async fn export(client: &Client, filter: &Filter) -> anyhow::Result<()> {
+async fn export(client: &Client, filter: &Filter, form: Form) -> anyhow::Result<()> {
     let (mut cursor, mut count) = (Value::Null, 0);
     let bar = progress::beside_output("exporting");
     loop {
@@ -231,7 +243,7 @@ async fn export(client: &Client, filter: &Filter) -> anyhow::Result<()> {
         }
         let mut page = client.call(name, args).await?;
         for event in page["items"].as_array().into_iter().flatten() {
-            say(&event.to_string())?;
+            say(&in_form(event, form))?;
             count += 1;
         }
         bar.set_message(format!("{count} events"));
@@ -243,7 +255,12 @@ async fn export(client: &Client, filter: &Filter) -> anyhow::Result<()> {
     }
 }
 
-async fn tail(client: &Client, filter: &Filter, lines: u16, follow: bool) -> anyhow::Result<()> {
+async fn tail(
+    client: &Client,
+    filter: &Filter,
+    (lines, follow): (u16, bool),
+    form: Form,
+) -> anyhow::Result<()> {
     let mut seen: HashSet<String> = HashSet::new();
     let mut most = lines.min(500);
     loop {
@@ -253,9 +270,9 @@ async fn tail(client: &Client, filter: &Filter, lines: u16, follow: bool) -> any
         let events = page["items"].as_array().cloned().unwrap_or_default();
         let mut ids = HashSet::new();
         for event in events.iter().rev().filter(|_| most > 0) {
-            let id = event["id"].as_str().unwrap_or_default().to_owned();
+            let id = id_of(event);
             if !seen.contains(&id) {
-                say(&line(event))?;
+                say(&in_form(event, form))?;
             }
             ids.insert(id);
         }
@@ -268,6 +285,18 @@ async fn tail(client: &Client, filter: &Filter, lines: u16, follow: bool) -> any
         most = 500;
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
+}
+
+fn in_form(event: &Value, form: Form) -> String {
+    match form {
+        Form::Table => line(event),
+        Form::Json => event.to_string(),
+        Form::Id => id_of(event),
+    }
+}
+
+fn id_of(event: &Value) -> String {
+    event["id"].as_str().unwrap_or_default().to_owned()
 }
 
 fn line(event: &Value) -> String {

@@ -33,6 +33,9 @@ const OF_DATABASE: [&str; 9] = [
     "audit key retire",
 ];
 
+/// Commands whose `--output` is the file that they write.
+const WITH_FILE: [&str; 4] = ["license export", "license token", "license refresh", "lease borrow"];
+
 /// The help that a command line asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Help {
@@ -140,6 +143,11 @@ pub(super) fn is_local(path: &str) -> bool {
     LOCAL.contains(&path) || is_of_database(path)
 }
 
+/// Whether the command's `--output` is a file, not a form.
+pub(super) fn writes_file(path: &str) -> bool {
+    WITH_FILE.contains(&path)
+}
+
 /// Whether a command works on the database of this machine, never on a server.
 pub(super) fn is_of_database(path: &str) -> bool {
     OF_DATABASE.contains(&path)
@@ -208,6 +216,20 @@ mod tests {
                 }
             }
         });
+    }
+
+    #[test]
+    fn commands_that_write_a_file_have_an_output_of_their_own() {
+        let mut own = Vec::new();
+        leaves(&verbs::extend(Cli::command(), |_| true), "", &mut |command, path| {
+            if command.get_arguments().any(|arg| arg.get_id().as_str() == "output") {
+                own.push(path.to_owned());
+            }
+        });
+        own.sort();
+        let mut listed = WITH_FILE;
+        listed.sort_unstable();
+        assert_eq!(own, listed);
     }
 
     #[test]

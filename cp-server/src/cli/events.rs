@@ -63,9 +63,12 @@ pub(super) async fn run(config: &Config, target: &Target, events: Events) -> any
         anyhow::Ok(Forward { url: url.to_owned(), poster, secrets: [secret] })
     });
     let forward = forward.transpose()?;
-    let is_plain = matches!(Form::of(target.output.as_deref())?, Form::Table);
+    let form = match &forward {
+        Some(_) => Form::among(target.output.as_deref(), &[])?.unwrap_or(Form::Table),
+        None => Form::of(target.output.as_deref())?,
+    };
     let client = open(config, target).await?;
-    let done = follow(&client, &events, forward.as_ref(), is_plain).await;
+    let done = follow(&client, &events, forward.as_ref(), form).await;
     client.close().await;
     done
 }
@@ -74,7 +77,7 @@ async fn follow(
     client: &Client,
     events: &Events,
     forward: Option<&Forward>,
-    is_plain: bool,
+    form: Form,
 ) -> anyhow::Result<()> {
     let operation = if events.org.is_some() { "events.list" } else { "events.list_all" };
     let mut after = match events.after {
@@ -90,10 +93,11 @@ async fn follow(
         let items: Vec<Event> =
             serde_json::from_value(page["items"].clone()).context("the answer has no events")?;
         for event in items {
-            match forward {
-                Some(forward) => say(&forward.send(event).await?)?,
-                None if is_plain => say(&line(&event))?,
-                None => say(&serde_json::to_string(&event)?)?,
+            match (forward, form) {
+                (Some(forward), _) => say(&forward.send(event).await?)?,
+                (None, Form::Table) => say(&line(&event))?,
+                (None, Form::Json) => say(&serde_json::to_string(&event)?)?,
+                (None, Form::Id) => say(&event.id.to_string())?,
             }
         }
         after = page["next"].as_i64();

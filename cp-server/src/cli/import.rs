@@ -1,17 +1,19 @@
 //! `cp-server import …`: files of NDJSON and CSV, and the exports of other systems.
 
+mod cells;
 mod csv;
 mod keygen;
 mod results;
 
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::{BufRead, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 
 use self::results::Results;
+use super::output::Form;
 use super::target::{Target, open, say};
 use crate::client;
 use crate::config::Config;
@@ -58,7 +60,8 @@ pub(super) async fn run(config: &Config, target: &Target, import: Import) -> any
             say(converted.lines.join("\n").trim_end())
         }
         Import { file: Some(file), dry_run, kind, .. } => {
-            send(config, target, lines_of(&file, kind)?, dry_run).await
+            let form = Form::among(target.output.as_deref(), &[Form::Table, Form::Json])?;
+            send(config, target, lines_of(&file, kind)?, dry_run, Results::new(form)).await
         }
         Import { file: None, .. } => bail!("a file is required"),
     }
@@ -70,12 +73,12 @@ async fn send(
     target: &Target,
     lines: Box<dyn Read + Send>,
     dry_run: bool,
+    mut results: Results,
 ) -> anyhow::Result<()> {
     let line = client::line("imports.run")?;
     let query = if dry_run { "?dry_run=true" } else { "" };
     let path = format!("{}{query}", line.full_path());
     let client = open(config, target).await?;
-    let mut results = Results::new();
     let status =
         client.upload(&path, "application/x-ndjson", lines, |part| results.take(part)).await;
     client.close().await;
@@ -86,18 +89,32 @@ async fn send(
 fn lines_of(file: &Path, kind: Option<Kind>) -> anyhow::Result<Box<dyn Read + Send>> {
     let is_csv = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
     if kind.is_some() && !is_csv {
-        bail!("--kind is for CSV files: each line of NDJSON has its own `kind`");
+        bail!(
+            "--kind is for CSV files, whose names end with .csv: each line of NDJSON has its own \
+             `kind`"
+        );
     }
     if file == Path::new("-") {
-        return Ok(Box::new(std::io::stdin()));
+        return ndjson(std::io::stdin(), "standard input");
     }
     let opened = File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
     anyhow::ensure!(!opened.metadata()?.is_dir(), "{} is a folder, not a file", file.display());
     if !is_csv {
-        return Ok(Box::new(opened));
+        return ndjson(opened, &file.display().to_string());
     }
     let mut lines = tempfile::tempfile().context("the folder for temporary files")?;
     csv::convert(opened, kind, &mut lines).with_context(|| file.display().to_string())?;
     lines.rewind()?;
+    Ok(Box::new(lines))
+}
+
+/// Returns lines of NDJSON. A CSV file is refused as a whole: the import would refuse each of its
+/// lines.
+fn ndjson(from: impl Read + Send + 'static, name: &str) -> anyhow::Result<Box<dyn Read + Send>> {
+    let mut lines = BufReader::new(from);
+    let start = lines.fill_buf().with_context(|| format!("cannot read {name}"))?;
+    if csv::has_header(start) {
+        bail!("{name} is CSV, not NDJSON; the name of a CSV file must end with .csv");
+    }
     Ok(Box::new(lines))
 }

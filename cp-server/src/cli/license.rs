@@ -1,7 +1,7 @@
 //! `cp-server license …`
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
@@ -12,8 +12,9 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::completion::of_positional;
+use super::output::Form;
 use super::progress;
-use super::target::{Target, object_of, open, say, show};
+use super::target::{Printer, Target, object_of, open, say, show};
 use super::verbs::Verbs;
 use crate::client::{self, Client};
 use crate::config::{Config, seconds};
@@ -102,6 +103,7 @@ pub(super) async fn run(config: &Config, target: &Target, license: License) -> a
             show(config, target, "bundles.issue", args).await
         }
         License::Issue { id: None, organization, key_id, ttl, audience, .. } => {
+            Form::among(target.output.as_deref(), &[Form::Json])?;
             let args = bundle_args(ttl, own(audience), []);
             issue_all(config, target, args, BulkFilter { organization, key_id }).await
         }
@@ -169,8 +171,8 @@ pub(super) async fn write_member(
 ) -> anyhow::Result<()> {
     // Check first: a refused file must not use up a file number.
     let output = output.filter(|path| path != "-").map(PathBuf::from);
-    if let Some(path) = output.as_deref().filter(|path| path.exists()) {
-        bail!("{} exists; choose another file: files are not overwritten", path.display());
+    if let Some(path) = output.as_deref() {
+        check_output(path)?;
     }
     let client = open(config, target).await?;
     let answer = client.call(operation, args).await;
@@ -185,6 +187,18 @@ pub(super) async fn write_member(
             say(&format!("{} {}.", path.display(), about(&answer)))
         }
     }
+}
+
+/// Refuses an output that exists, and a folder that does not: it would be that of a mistyped path.
+fn check_output(path: &Path) -> anyhow::Result<()> {
+    if path.exists() {
+        bail!("{} exists; choose another file: files are not overwritten", path.display());
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        bail!("there is no folder {}; create it, or choose another file", folder.display());
+    }
+    Ok(())
 }
 
 /// Issues many bundles, prints each line as it arrives, and counts them on a terminal.
@@ -232,13 +246,14 @@ struct Results {
     rest: Vec<u8>,
     issued: u64,
     refused: u64,
-    failed: Option<anyhow::Error>,
+    printer: Printer,
 }
 
 impl Results {
     fn new() -> Self {
         let bar = progress::beside_output("0 issued");
-        Self { bar, rest: Vec::new(), issued: 0, refused: 0, failed: None }
+        let printer = Printer::default();
+        Self { bar, rest: Vec::new(), issued: 0, refused: 0, printer }
     }
 
     fn take(&mut self, part: &[u8]) {
@@ -248,7 +263,7 @@ impl Results {
             let line = String::from_utf8_lossy(&line);
             let ok = serde_json::from_str(line.trim_end()).is_ok_and(|v: Value| v["ok"] == true);
             *(if ok { &mut self.issued } else { &mut self.refused }) += 1;
-            self.failed = self.failed.take().or(say(line.trim_end()).err());
+            self.printer.say(line.trim_end());
             self.bar.set_message(format!("{} issued, {} refused", self.issued, self.refused));
         }
     }
@@ -258,12 +273,11 @@ impl Results {
         if status >= 400 {
             return Err(client::refusal(status, &self.rest));
         }
-        if let Some(failed) = self.failed {
-            return Err(failed);
-        }
         if self.refused > 0 {
             bail!("{} issued, {} licenses were refused", self.issued, self.refused);
         }
+        let printed = self.printer.end();
+        printed.with_context(|| format!("{} issued; they were not all printed", self.issued))?;
         if std::io::stderr().is_terminal() {
             eprintln!("{} issued", self.issued);
         }

@@ -32,6 +32,7 @@ use clap::{ArgMatches, FromArgMatches};
 use serde_json::Value;
 
 use self::fields::Input;
+use self::output::Form;
 use self::syntax::Command;
 use self::target::{Target, say, show};
 use crate::client;
@@ -95,6 +96,10 @@ async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
             eprintln!("note: this command works on the database of this machine, not on CP_URL");
         }
         _ => {}
+    }
+    if !commands::writes_file(&path) {
+        let forms: &[Form] = if commands::is_local(&path) { &[] } else { &Form::ALL };
+        Form::among(target.output.as_deref(), forms)?;
     }
     telemetry::log(&config.log, config.log_format)?;
     panics::install_hook();

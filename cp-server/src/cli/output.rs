@@ -2,11 +2,14 @@
 
 use std::io::IsTerminal;
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
+use axum::http::StatusCode;
 use serde_json::{Map, Value};
 
 use crate::client;
 use crate::kernel::http::line::Line;
+use crate::kernel::http::openapi;
+use crate::server::schema_words::{members, resolved};
 
 /// The form of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,16 +60,60 @@ const FIRST: [&str; 32] = [
 ];
 
 impl Form {
+    pub(super) const ALL: [Self; 3] = [Self::Table, Self::Json, Self::Id];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Json => "json",
+            Self::Id => "id",
+        }
+    }
+
     /// Returns the form that the caller chose, or the usual one of the standard output.
     pub(super) fn of(chosen: Option<&str>) -> anyhow::Result<Self> {
-        Ok(match chosen {
-            Some("table") => Self::Table,
-            Some("json") => Self::Json,
-            Some("id") => Self::Id,
-            Some(_) => bail!("--output must be table, json or id"),
-            None if std::io::stdout().is_terminal() => Self::Table,
-            None => Self::Json,
-        })
+        Ok(Self::among(chosen, &Self::ALL)?.unwrap_or_else(Self::usual))
+    }
+
+    /// Returns the usual form of the standard output.
+    pub(super) fn usual() -> Self {
+        if std::io::stdout().is_terminal() { Self::Table } else { Self::Json }
+    }
+
+    /// Returns the form that the caller chose, if any, for a command with these forms.
+    pub(super) fn among(chosen: Option<&str>, forms: &[Self]) -> anyhow::Result<Option<Self>> {
+        let Some(chosen) = chosen else { return Ok(None) };
+        let Some(form) = Self::ALL.into_iter().find(|form| form.name() == chosen) else {
+            bail!("--output must be table, json or id");
+        };
+        let names: Vec<&str> = forms.iter().map(|form| form.name()).collect();
+        if names.is_empty() {
+            bail!("this command accepts no --output: its output has one form");
+        }
+        ensure!(forms.contains(&form), "--output of this command must be {}", names.join(" or "));
+        Ok(Some(form))
+    }
+
+    /// Refuses IDs where the response has none. A refusal after the call would conceal a change.
+    pub(super) fn check(self, line: &Line) -> anyhow::Result<()> {
+        // The schemas of another protocol leave members out.
+        if self != Self::Id || line.protocol.is_some() {
+            return Ok(());
+        }
+        let document = openapi::of_line(line, &Value::Null);
+        let method = line.method.as_str().to_lowercase();
+        let path = line.full_path().replace("{*", "{");
+        let responses = &document["paths"][path][method]["responses"];
+        let has_ids = |status: StatusCode| {
+            let contents = members(&responses[status.as_str()]["content"]);
+            let mut schemas = contents.map(|(_, content)| &content["schema"]).peekable();
+            // Without a body, there is nothing to print.
+            schemas.peek().is_none()
+                || schemas.any(|one| may_have_ids(&document, one, key_of(line)))
+        };
+        let is_possible = [Some(line.status), line.also].into_iter().flatten().any(has_ids);
+        ensure!(is_possible, "the response of {} has no ID; use --output json", line.name);
+        Ok(())
     }
 
     /// Renders the response of an operation.
@@ -92,7 +139,7 @@ impl Form {
             }
             (Self::Table, None) => Ok(match by_name(&value) {
                 Some(rows) => table("name", &rows, width()),
-                None => members(&value),
+                None => lines_of(&value),
             }),
         }
     }
@@ -130,6 +177,22 @@ pub(super) fn key_of(line: &Line) -> &'static str {
 /// Returns the ID of an item.
 pub(super) fn id_of<'v>(key: &str, item: &'v Value) -> Option<&'v str> {
     [key, "id", "jti"].iter().find_map(|name| item.get(name)?.as_str())
+}
+
+/// Whether objects of a schema, or the items of its list, may have an ID. A schema that names no
+/// members allows any.
+fn may_have_ids(document: &Value, schema: &Value, key: &str) -> bool {
+    let schema = resolved(document, schema);
+    let properties = &schema["properties"];
+    let items = &properties["items"]["items"];
+    let parts = ["allOf", "anyOf", "oneOf"].into_iter().filter_map(|name| schema[name].as_array());
+    let mut parts = parts.flatten().peekable();
+    match properties.as_object() {
+        Some(_) if !items.is_null() => may_have_ids(document, items, key),
+        Some(names) if [key, "id", "jti"].iter().any(|name| names.contains_key(*name)) => true,
+        None if parts.peek().is_none() => true,
+        _ => parts.any(|part| may_have_ids(document, part, key)),
+    }
 }
 
 fn ids(key: &str, items: &[Value]) -> anyhow::Result<String> {
@@ -245,7 +308,7 @@ fn plain(text: &str) -> String {
 }
 
 /// Renders an object: a line for each member, with the path of a nested one.
-fn members(value: &Value) -> String {
+fn lines_of(value: &Value) -> String {
     let mut lines = Vec::new();
     flatten("", value, &mut lines);
     let rank = |path: &str| FIRST.iter().position(|first| *first == path).unwrap_or(FIRST.len());
@@ -333,7 +396,7 @@ limits.projects  20
 limits.x         null
 tags             a, b
 ";
-        assert_eq!(members(&value), right);
+        assert_eq!(lines_of(&value), right);
     }
 
     #[test]
@@ -344,5 +407,42 @@ tags             a, b
         assert_eq!(of("licenses.list_all"), "id");
         assert_eq!(ids("org", &items()).unwrap(), "1\n2");
         assert!(ids("id", &[json!({"ok": true})]).is_err());
+    }
+
+    #[test]
+    fn ids_are_refused_before_the_call_where_the_response_has_none() {
+        let check = |operation: &str| Form::Id.check(&client::line(operation).unwrap());
+        for operation in [
+            "organizations.list",
+            "organizations.create",
+            "plans.create",
+            "keys.list",
+            "bundles.issue",
+            "licenses.list_all",
+            "users.upsert",
+            "organizations.delete",
+            "leases.claim",
+        ] {
+            assert!(check(operation).is_ok(), "{operation}");
+        }
+        for operation in ["allocations.put", "entitlements.update"] {
+            let refused = check(operation).unwrap_err().to_string();
+            assert!(refused.contains(operation) && refused.contains("has no ID"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn forms_of_a_command_are_checked() {
+        let forms = [Form::Json, Form::Id];
+        assert_eq!(Form::among(None, &forms).unwrap(), None);
+        assert_eq!(Form::among(Some("id"), &forms).unwrap(), Some(Form::Id));
+        for (chosen, forms, why) in [
+            ("xml", &forms[..], "--output must be table, json or id"),
+            ("table", &forms[..], "must be json or id"),
+            ("json", &[], "accepts no --output"),
+        ] {
+            let refused = Form::among(Some(chosen), forms).unwrap_err().to_string();
+            assert!(refused.contains(why), "{refused}");
+        }
     }
 }

@@ -54,7 +54,10 @@ fn usage(error: &clap::Error, command: &mut Command) -> Option<StyledStr> {
 fn value(error: &clap::Error, command: &Command) -> String {
     let argument = text(error, ContextKind::InvalidArg).unwrap_or_default();
     let known = match error.get(ContextKind::ValidValue) {
-        Some(ContextValue::Strings(known)) => Some(format!("must be one of {}", known.join(", "))),
+        // Without a value, the list is empty for a flag of any values.
+        Some(ContextValue::Strings(known)) if !known.is_empty() => {
+            Some(format!("must be one of {}", known.join(", ")))
+        }
         _ => None,
     };
     let source = std::error::Error::source(error);
@@ -173,6 +176,9 @@ mod tests {
             (&["keyz", "canary"], "no such command; did you mean `keys`?"),
             (&["canary"], "no such command"),
             (&["completions", "canary"], "bash"),
+            (&["license", "issue", "canary", "--ttl"], "--ttl <TTL>: a value is required"),
+            (&["serve", "--listen"], "CP_LISTEN (--listen): a value is required"),
+            (&["serve", "--log-format"], "text, json"),
             (&["events", "--after", "canary"], "must be a whole number"),
             (&["backup", "--keep", "canary"], "must be a whole number"),
         ] {

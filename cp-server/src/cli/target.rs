@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use axum::http::{HeaderValue, Uri};
 use clap::Args;
 use serde_json::{Map, Value};
 
@@ -42,12 +43,26 @@ pub(super) async fn open(config: &Config, target: &Target) -> anyhow::Result<Cli
     let ca = target.ca.as_deref().filter(|path| !path.as_os_str().is_empty());
     match (url, token) {
         (Some(url), Some(token)) => {
+            check(url, token.expose())?;
             let authorities = ca.map(|path| authorities("--ca", path));
             Ok(Client::Remote(Remote::new(url, token.expose(), authorities.transpose()?)))
         }
         (Some(_), None) => bail!("--url requires --token (or CP_TOKEN)"),
         (None, _) => Ok(Client::local(config.open(Purpose::Calling).await?)),
     }
+}
+
+/// Refuses an address and a token that no request can have, by the names of their flags.
+fn check(url: &str, token: &str) -> anyhow::Result<()> {
+    let is_of_web = url::Url::parse(url)
+        .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    if !is_of_web || url.parse::<Uri>().is_err() {
+        bail!("--url (or CP_URL) must be an http or https URL, such as https://cp.example.com");
+    }
+    if HeaderValue::from_str(token).is_err() {
+        bail!("--token (or CP_TOKEN) must be one line of printable characters");
+    }
+    Ok(())
 }
 
 /// Calls an operation and prints the response.
@@ -59,20 +74,50 @@ pub(super) async fn show(
 ) -> anyhow::Result<()> {
     let line = client::line(operation)?;
     let form = Form::of(target.output.as_deref())?;
+    form.check(&line)?;
     let client = open(config, target).await?;
     let answer = client.answer(operation, args).await;
     client.close().await;
-    match answer? {
-        answer if answer.is_empty() => Ok(()),
-        answer => say(form.render(&line, &answer)?.trim_end()),
+    let answer = answer?;
+    if answer.is_empty() {
+        return Ok(());
+    }
+    match form.render(&line, &answer) {
+        Ok(text) => say(text.trim_end()),
+        // The change is made, and the exit status must not contradict it.
+        Err(error) if !line.reads() => {
+            eprintln!("note: {error:#}");
+            Ok(())
+        }
+        Err(error) => Err(error),
     }
 }
 
-/// Prints a line. A closed pipe (`| head`) is not an error.
+/// Prints a line of a command that only reads, or whose work is done. A closed pipe (`| head`) ends
+/// the command, and is not an error.
 pub(super) fn say(text: &str) -> anyhow::Result<()> {
     match writeln!(std::io::stdout(), "{text}") {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         done => done.context("standard output"),
+    }
+}
+
+/// Prints the lines of a command that changes something meanwhile. A closed pipe does not stop the
+/// change: the command goes on, and fails at its end.
+#[derive(Default)]
+pub(super) struct Printer(Option<std::io::Error>);
+
+impl Printer {
+    /// Prints a line, unless an earlier one could not be printed.
+    pub(super) fn say(&mut self, text: &str) {
+        if self.0.is_none() {
+            self.0 = writeln!(std::io::stdout(), "{text}").err();
+        }
+    }
+
+    /// Fails if a line could not be printed.
+    pub(super) fn end(self) -> anyhow::Result<()> {
+        self.0.map_or(Ok(()), Err).context("standard output")
     }
 }
 

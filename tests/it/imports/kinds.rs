@@ -128,8 +128,16 @@ async fn refusals_are_those_of_the_api_and_stop_no_other_line(world: World) {
             ("slug_taken", "slug"),
         ),
         (
-            json!({"kind": "organization", "external_id": "crm-1", "owner": "crm-milton"}),
+            json!({"kind": "organization", "external_id": "crm-1", "owner": "milton@initech.example"}),
             ("use_transfer_ownership", "owner"),
+        ),
+        (
+            json!({"kind": "organization", "external_id": "crm-1", "owner": "new@initech.example"}),
+            ("use_transfer_ownership", "owner"),
+        ),
+        (
+            json!({"kind": "organization", "external_id": "crm-1", "owner": "crm-milton"}),
+            ("invalid", "owner"),
         ),
         (
             json!({"kind": "membership", "organization": "crm-1", "user": "x", "role": "member"}),

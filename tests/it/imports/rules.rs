@@ -115,6 +115,103 @@ async fn references_are_ids_or_external_ids(world: World) {
     assert_eq!(refusals, [("invalid", "organization"), missing, missing]);
 }
 
+/// Two people: the external ID of the first is the e-mail address of the second.
+fn people_of_one_name() -> [Value; 2] {
+    [
+        json!({
+            "kind": "user", "email": "attacker@evil.example", "external_id": "boss@initech.example",
+        }),
+        json!({"kind": "user", "email": "boss@initech.example"}),
+    ]
+}
+
+#[on_both]
+async fn email_address_names_no_person_by_external_id(world: World) {
+    import(&world, &of_each_kind()).await;
+    let [attacker, boss] = people_of_one_name();
+    let member = json!({
+        "kind": "membership", "organization": "crm-1", "email": "boss@initech.example",
+        "role": "admin",
+    });
+    // Before the second person is known, the address names a new one.
+    let (made, _) = import(&world, &[attacker, member.clone(), boss, member]).await;
+    assert_eq!(statuses(&made), ["created", "created", "unchanged", "unchanged"], "{made:#?}");
+    let membership = world.get(format!("/memberships/{}", id_of(&made[1]))).await.expect(200);
+    assert_eq!(membership["user_id"], made[2]["id"]);
+    assert_ne!(membership["user_id"], made[0]["id"]);
+}
+
+#[on_both]
+async fn owner_is_named_alike_when_the_line_is_repeated(world: World) {
+    let [attacker, boss] = people_of_one_name();
+    let organization = json!({
+        "kind": "organization", "external_id": "crm-9", "name": "Initrode",
+        "owner": "Boss@initech.example",
+    });
+    let lines = [attacker, boss, organization];
+    let (first, summary) = import(&world, &lines).await;
+    assert_eq!(summary["created"], 3, "{first:#?}");
+    let (again, summary) = import(&world, &lines).await;
+    assert_eq!(summary["unchanged"], 3, "{again:#?}");
+    let path = format!("/organizations/{}", id_of(&first[2]));
+    assert_eq!(world.get(path).await.expect(200)["owner_user_id"], first[1]["id"]);
+}
+
+#[on_both]
+async fn reference_to_two_people_is_refused(world: World) {
+    import(&world, &of_each_kind()).await;
+    let (people, _) = import(&world, &people_of_one_name()).await;
+    let lines = |user: &str| {
+        [
+            json!({"kind": "membership", "organization": "crm-1", "user": user, "role": "member"}),
+            json!({"kind": "lease", "organization": "crm-1", "deployment": "crm-d", "user": user}),
+        ]
+    };
+    let (answers, _) = import(&world, &lines("boss@initech.example")).await;
+    let refusals: Vec<_> = answers.iter().map(refusal).collect();
+    assert_eq!(refusals, [("invalid", "user"), ("invalid", "user")]);
+    let detail = answers[0]["problem"]["detail"].as_str().unwrap();
+    assert!(detail.contains("Name the person by ID"), "{detail}");
+    // One person under both names is not ambiguous.
+    let same = json!({
+        "kind": "user", "email": "twice@x.example", "external_id": "twice@x.example",
+    });
+    let (made, _) = import(&world, &[vec![same], lines("twice@x.example").to_vec()].concat()).await;
+    assert_eq!((&made[0]["status"], &made[1]["status"]), (&json!("created"), &json!("created")));
+    let [by_id, _] = lines(id_of(&people[0]));
+    let (made, _) = import(&world, &[by_id]).await;
+    assert_eq!(made[0]["status"], "created", "{made:#?}");
+}
+
+#[on_both]
+async fn external_id_of_a_person_with_another_address_is_refused_with_the_way_out(world: World) {
+    let (made, _) = import(&world, &of_each_kind()).await;
+    let moved = json!({
+        "kind": "user", "email": "peter@new.example", "external_id": "crm-peter",
+    });
+    let organization = json!({
+        "kind": "organization", "external_id": "crm-1", "name": "Initech",
+        "owner": "peter@new.example",
+    });
+    let lines = [moved, organization];
+    let (answers, _) = import(&world, &lines).await;
+    assert_eq!(refusal(&answers[0]), ("external_id_taken", "external_id"));
+    assert_eq!(refusal(&answers[1]), ("use_transfer_ownership", "owner"));
+    let peter = id_of(&made[1]);
+    let detail = answers[0]["problem"]["detail"].as_str().unwrap();
+    assert!(detail.contains(peter) && detail.contains("PATCH /users/{id}"), "{detail}");
+    let detail = answers[1]["problem"]["detail"].as_str().unwrap();
+    assert!(detail.contains("PATCH /users/{id}"), "{detail}");
+    let patch = json!({"email": "peter@new.example"});
+    world.patch(format!("/users/{peter}"), patch).await.expect(200);
+    let (answers, _) = import(&world, &lines).await;
+    assert_eq!(statuses(&answers), ["unchanged", "unchanged"], "{answers:#?}");
+}
+
+fn id_of(answer: &Value) -> &str {
+    answer["id"].as_str().unwrap()
+}
+
 #[on_both]
 async fn refused_line_leaves_nothing_of_itself(world: World) {
     // The owner is created before the slug is refused.

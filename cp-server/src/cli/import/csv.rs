@@ -35,7 +35,13 @@ pub(super) fn convert(
     }
     let (mut to, mut written, mut lines) = (BufWriter::new(to), 1, Lines { text, at: 0, line: 1 });
     for row in reader.records() {
-        let row = row?;
+        let row = row.map_err(|error| match error.position() {
+            Some(at) => {
+                let line = lines.line_of(at.byte());
+                anyhow::anyhow!("line {line}: {}", rule_of(&error))
+            }
+            None => error.into(),
+        })?;
         let line = lines.line_of(row.position().map_or(0, csv::Position::byte));
         let kind: Kind = match (kind, kind_column.and_then(|at| row.get(at))) {
             (Some(kind), _) => kind,
@@ -55,6 +61,17 @@ pub(super) fn convert(
         written += 1;
     }
     Ok(to.flush()?)
+}
+
+/// Returns why a row cannot be read.
+fn rule_of(error: &csv::Error) -> String {
+    match error.kind() {
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!("the row must have {expected_len} cells, like the first row (got {len})")
+        }
+        csv::ErrorKind::Utf8 { .. } => "the row must be UTF-8".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 /// Refuses names of columns that a reader of the file did not mean.
@@ -91,6 +108,19 @@ impl Lines<'_> {
         self.at = start + ends;
         self.line
     }
+}
+
+/// Whether a file begins with a row of names of fields.
+pub(super) fn has_header(start: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(start);
+    let first = text.trim_start_matches('\u{feff}').lines().find(|line| !line.trim().is_empty());
+    let first = first.unwrap_or_default();
+    let is_field = |name: &str| {
+        let name = name.split('.').next().unwrap_or_default();
+        name == "kind" || Kind::ALL.iter().flat_map(|kind| kind.fields()).any(|f| f.name == name)
+    };
+    let names = first.split([',', ';', '\t', '|']);
+    names.map(|name| name.trim().trim_matches('"')).any(is_field)
 }
 
 fn object_of(
@@ -184,7 +214,7 @@ mod tests {
             ("kind,name\nuser,A\n", Some(Kind::User), "either a column `kind` or --kind"),
             ("kind,name\ncar,A\n", None, "line 2: `kind` must be one of"),
             ("kind,name\r\nuser,A\r\ncar,A\r\n", None, "line 3: `kind` must be one of"),
-            ("name,slug\nA\n", Some(Kind::Organization), "found record with 1 fields"),
+            ("name,slug\r\nA\r\n", Some(Kind::Organization), "line 2: the row must have 2 cells"),
             ("metadata,metadata.a\n1,2\n", Some(Kind::Organization), "set the same field"),
             ("name, name\nA,B\n", Some(Kind::Organization), "two columns `name`"),
             ("metadata.k,metadata.k\n1,2\n", Some(Kind::Organization), "two columns `metadata.k`"),
@@ -200,5 +230,16 @@ mod tests {
             lines("external_id,,\na,,\n", Some(Kind::Organization)),
             "\n{\"external_id\":\"a\",\"kind\":\"organization\"}\n"
         );
+    }
+
+    #[test]
+    fn header_differs_from_a_line_of_json() {
+        for text in ["kind,name\n", "\u{feff}\r\nexternal_id;x\r\n", "x,metadata.a\n", "\"email\""]
+        {
+            assert!(has_header(text.as_bytes()), "{text}");
+        }
+        for text in ["", "{\"kind\": \"user\", \"email\": \"a\"}\n", "not json", "[1]\nname,x"] {
+            assert!(!has_header(text.as_bytes()), "{text}");
+        }
     }
 }

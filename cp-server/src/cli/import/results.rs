@@ -1,38 +1,38 @@
 //! The answers of an import, as they arrive.
 
-use std::io::IsTerminal;
-
-use anyhow::bail;
+use anyhow::{Context, bail};
 use indicatif::ProgressBar;
 use serde_json::Value;
 
+use crate::cli::output::Form;
 use crate::cli::progress;
-use crate::cli::target::say;
+use crate::cli::target::Printer;
 use crate::client;
 
-/// The answers of an import: on a terminal only the refusals, elsewhere all lines.
+/// The answers of an import: as a table, which is for people, only the refusals; else all lines.
 pub(super) struct Results {
     bar: ProgressBar,
-    is_terminal: bool,
+    form: Form,
+    printer: Printer,
     rest: Vec<u8>,
     lines: u64,
     refused: u64,
     summary: Option<Value>,
     problem: Option<Value>,
-    failed: Option<anyhow::Error>,
 }
 
 impl Results {
-    pub(super) fn new() -> Self {
+    /// By default, answers are a table on a terminal, and JSON elsewhere.
+    pub(super) fn new(form: Option<Form>) -> Self {
         Self {
             bar: progress::waiting("0 lines"),
-            is_terminal: std::io::stdout().is_terminal(),
+            form: form.unwrap_or_else(Form::usual),
+            printer: Printer::default(),
             rest: Vec::new(),
             lines: 0,
             refused: 0,
             summary: None,
             problem: None,
-            failed: None,
         }
     }
 
@@ -62,25 +62,22 @@ impl Results {
             self.lines += 1;
             self.refused += u64::from(answer["status"] == "refused");
         }
-        let shown = match self.is_terminal {
-            false => Some(text.to_owned()),
-            true if answer["status"] == "refused" => Some(refusal(&answer)),
-            true => None,
+        let shown = match self.form {
+            Form::Table if answer["status"] == "refused" => Some(refusal(&answer)),
+            Form::Table => None,
+            _ => Some(text.to_owned()),
         };
         if let Some(shown) = shown {
-            let said = self.bar.suspend(|| say(&shown));
-            self.failed = self.failed.take().or(said.err());
+            let Self { bar, printer, .. } = self;
+            bar.suspend(|| printer.say(&shown));
         }
     }
 
     /// Reports the outcome. Refused lines are an error.
-    pub(super) fn end(self, status: u16) -> anyhow::Result<()> {
+    pub(super) fn end(mut self, status: u16) -> anyhow::Result<()> {
         self.bar.finish_and_clear();
         if status >= 400 {
             return Err(client::refusal(status, &self.rest));
-        }
-        if let Some(failed) = self.failed {
-            return Err(failed);
         }
         let Some(summary) = self.summary else {
             let why = self.problem.as_ref().and_then(|problem| problem["detail"].as_str());
@@ -93,10 +90,10 @@ impl Results {
         if self.refused > 0 {
             bail!("{counts}");
         }
-        if self.is_terminal {
-            say(&counts)?;
+        if self.form == Form::Table {
+            self.printer.say(&counts);
         }
-        Ok(())
+        self.printer.end().with_context(|| format!("{counts}; the answers were not all printed"))
     }
 }
 

@@ -58,10 +58,7 @@ pub async fn user_by_email<G>(cx: &mut Cx<G>, email: &Email) -> Result<Option<Us
 }
 
 /// Returns the user with this external ID.
-pub async fn user_by_external_id<G>(
-    cx: &mut Cx<G>,
-    external_id: &str,
-) -> Result<Option<UserId>> {
+pub async fn user_by_external_id<G>(cx: &mut Cx<G>, external_id: &str) -> Result<Option<UserId>> {
     let sql = "SELECT id FROM users WHERE external_id = $1";
     Ok(cx.tx.q(sql).bind(external_id).value().await?)
 }

@@ -78,7 +78,8 @@ mod tests {
     #[test]
     fn numbers_are_read_exactly_or_refused() {
         let read = |value: &Value| {
-            let policy = json!({"id": "p", "type": "policies", "attributes": {"maxMachines": value}});
+            let policy =
+                json!({"id": "p", "type": "policies", "attributes": {"maxMachines": value}});
             Caps::of(&Resource::read(&policy).unwrap()).map(|caps| caps.machines)
         };
         for (value, right) in [("null", None), ("0", Some(0)), ("3", Some(3)), ("3.0", Some(3))] {
