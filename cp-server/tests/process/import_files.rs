@@ -120,7 +120,8 @@ fn lists_of_keygen_become_lines_whose_keys_validate() {
             "kind": "license", "organization": organization, "subscription": organization,
             "deployment": license(1), "name": "Main office", "metadata": {"orderId": "4711"},
             "valid_from": "2024-03-01T09:00:00.000Z", "valid_until": "2030-03-01T09:00:00.000Z",
-            "leasing": {"machines": {"cap": 4}}, "seat_cap": null, "allow_more_seats": false,
+            "leasing": {"machines": {"cap": 4, "overage": 100}}, "seat_cap": 5,
+            "allow_more_seats": true,
             "status": "active",
         })
     );
