@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, bail, ensure};
 use serde_json::{Map, Value};
 
-/// The least number whose neighbours a float cannot tell apart: 2^53.
+/// The least number that a float does not distinguish from the next one: 2^53.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// The resources of an export, by ID.
