@@ -100,9 +100,45 @@ pub(crate) fn beside(path: &Path, more: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// The maximum number of links that lead to a file, as on Linux.
+const MAX_LINKS: usize = 40;
+
+/// Returns the path behind symbolic links, also for a file that does not exist yet. Its directory
+/// must exist. So all names of a file have one lock, and a replacement replaces no link.
+pub(crate) fn resolved(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        match fs::canonicalize(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            found => return found,
+        }
+        match fs::read_link(&path) {
+            // A link to a file that does not exist yet.
+            Ok(target) => path = path.parent().unwrap_or(Path::new("")).join(target),
+            Err(_) => break,
+        }
+    }
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let name = path.file_name().ok_or(io::ErrorKind::NotFound)?;
+    Ok(fs::canonicalize(directory.unwrap_or(Path::new(".")))?.join(name))
+}
+
+/// Creates a file and writes it to the disk. Leaves no file after an error of the write.
+pub(crate) fn create(options: &mut OpenOptions, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = options.write(true).create_new(true).open(path)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    drop(file);
+    if written.is_err() {
+        // On a full disk, each attempt would leave a file.
+        drop(fs::remove_file(path));
+    }
+    written
+}
+
 /// Replaces a file atomically: after a crash there is the old file or the new one. Only the owner
-/// may read and write it.
+/// may read and write it. A symbolic link stays, and the file behind it is replaced.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let path = &resolved(path)?;
     // The name is unique to this thread of this process.
     let new = beside(path, &format!(".{}.{:?}.new", std::process::id(), thread::current().id()));
     match fs::remove_file(&new) {
@@ -110,20 +146,59 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         _ => {}
     }
     let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&new)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&new, path)
+    create(&mut options, &new, bytes)?;
+    fs::rename(&new, path).inspect_err(|_| drop(fs::remove_file(&new)))
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-    use super::{Lock, beside, note, trimmed, trimmed_bytes};
+    use super::{Lock, beside, note, replace, trimmed, trimmed_bytes};
+
+    /// The names in a directory, in alphabetical order.
+    fn names(dir: &std::path::Path) -> Vec<String> {
+        let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<String> = entries.map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn replacement_that_fails_leaves_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        // No file can replace a directory with something in it.
+        let path = dir.path().join("state");
+        std::fs::create_dir_all(path.join("inside")).unwrap();
+        assert!(replace(&path, b"new").is_err());
+        assert_eq!(names(dir.path()), ["state"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn replacement_through_a_link_replaces_the_file_behind_it() {
+        use std::os::unix::fs::symlink;
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        std::fs::create_dir(path("data")).unwrap();
+        // The first link leads to a link, and the file does not exist yet.
+        symlink("second", path("first")).unwrap();
+        symlink("data/state", path("second")).unwrap();
+        for text in ["old", "new"] {
+            replace(&path("first"), text.as_bytes()).unwrap();
+            assert_eq!(std::fs::read_to_string(path("data/state")).unwrap(), text);
+        }
+        assert!(path("first").is_symlink() && path("second").is_symlink());
+        assert_eq!(names(&path("data")), ["state"]);
+        assert_eq!(super::resolved(&path("first")).unwrap(), {
+            std::fs::canonicalize(path("data/state")).unwrap()
+        });
+        symlink("circle", path("circle")).unwrap();
+        assert!(replace(&path("circle"), b"new").is_err());
+    }
 
     #[test]
     fn text_is_trimmed_at_its_edges_only() {

@@ -117,7 +117,7 @@ pub use license_state::LicenseState;
 pub use limit::Limit;
 pub use log::{FormerLogRecord, LogHealth, LogRecord, accept_log, log_record};
 pub use machine::{Fingerprint, text_fingerprint};
-pub use report::{ReportError, usage_report, usage_report_with_leases};
+pub use report::{ReportError, usage_report, usage_report_with_leases, write_usage_report};
 pub use state_file::{
     FileRecord, FormerStateRecord, StateRecord, WithdrawnKey, reset_state, state_record,
 };

@@ -1,8 +1,10 @@
 //! Usage reports: files with the usage of a data plane without a network, for its vendor.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fs::{self, OpenOptions};
 use std::path::Path;
+use std::{fmt, io};
 
 use chrono::{DateTime, Utc};
 use cp_contracts::{CONTRACT_VERSION, PoolUsage, UsageReport, UsageReportKind};
@@ -10,7 +12,7 @@ use semver::Version;
 use serde_json::{Map, Number};
 
 use crate::state_file::{KeptReport, KeptState, StateStore};
-use crate::{Clock, SystemClock, Verifier, VerifyError};
+use crate::{Clock, SystemClock, Verifier, VerifyError, files};
 
 impl Verifier {
     /// Creates the next usage report of the deployment of the [license files](Self::import).
@@ -42,7 +44,7 @@ impl Verifier {
     ) -> Result<String, ReportError> {
         let lists = &self.inner().lists;
         let now = lists.floor.corrected(lists.clock.now());
-        next(lists.floor.store(), now, Usage { counters, leases })
+        next(lists.floor.store(), now, Usage { counters, leases }, |_| Ok(()))
     }
 }
 
@@ -70,13 +72,72 @@ pub fn usage_report_with_leases(
     counters: BTreeMap<String, Number>,
     leases: BTreeMap<String, PoolUsage>,
 ) -> Result<String, ReportError> {
+    of_state(state, Usage { counters, leases }, |_| Ok(()))
+}
+
+/// Writes the next usage report to a new file, as [`usage_report_with_leases`] creates it.
+///
+/// The report uses up a number only when its whole text is on the disk. A full disk costs no
+/// number and leaves no file. A crash may leave the text beside the file, in `<output>.new`.
+///
+/// # Errors
+///
+/// Returns the errors of [`usage_report_with_leases`], and an error when the file exists already or
+/// cannot be written.
+pub fn write_usage_report(
+    state: &Path,
+    output: &Path,
+    counters: BTreeMap<String, Number>,
+    leases: BTreeMap<String, PoolUsage>,
+) -> Result<(), ReportError> {
+    let new = files::beside(output, ".new");
+    let created = |path: &Path, text: &str| {
+        files::create(&mut OpenOptions::new(), path, text.as_bytes()).map_err(|error| {
+            let path = path.display();
+            ReportError(match error.kind() {
+                io::ErrorKind::AlreadyExists => {
+                    format!(
+                        "{path} exists already, and no report is overwritten: name another file"
+                    )
+                }
+                _ => format!("the report {path} cannot be written: {error}"),
+            })
+        })
+    };
+    // The empty file reserves the name.
+    created(output, "")?;
+    let (usage, is_kept) = (Usage { counters, leases }, Cell::new(false));
+    let made = of_state(state, usage, |text| {
+        created(&new, text)?;
+        is_kept.set(true);
+        Ok(())
+    });
+    if let Err(error) = made {
+        drop(fs::remove_file(output));
+        if is_kept.get() {
+            drop(fs::remove_file(&new));
+        }
+        return Err(error);
+    }
+    fs::rename(&new, output).map_err(|error| {
+        drop(fs::remove_file(output));
+        ReportError(format!("the report is in {}, which cannot be renamed: {error}", new.display()))
+    })
+}
+
+/// Creates the next usage report from the state file alone. `keep` stores its text.
+fn of_state(
+    state: &Path,
+    usage: Usage,
+    keep: impl FnOnce(&str) -> Result<(), ReportError>,
+) -> Result<String, ReportError> {
     if !state.exists() {
         return Err(ReportError(format!("there is no state file {}", state.display())));
     }
     let store = StateStore::open(state, i64::MIN)
         .map_err(|why| ReportError(format!("the state file {} {why}", state.display())))?;
     let floor = store.kept().time_floor;
-    next(&store, SystemClock.now().max(floor), Usage { counters, leases })
+    next(&store, SystemClock.now().max(floor), usage, keep)
 }
 
 /// The usage in the time of a report.
@@ -97,7 +158,13 @@ impl fmt::Display for ReportError {
 
 impl std::error::Error for ReportError {}
 
-fn next(store: &StateStore, now: i64, usage: Usage) -> Result<String, ReportError> {
+/// Creates the next usage report. `keep` stores its text before the state file stores its number.
+fn next(
+    store: &StateStore,
+    now: i64,
+    usage: Usage,
+    keep: impl FnOnce(&str) -> Result<(), ReportError>,
+) -> Result<String, ReportError> {
     let is_negative = |number: &Number| number.as_f64().is_none_or(f64::is_sign_negative);
     if let Some((name, _)) = usage.counters.iter().find(|(_, number)| is_negative(number)) {
         return Err(ReportError(format!("the counter {name:?} must not be negative")));
@@ -108,7 +175,7 @@ fn next(store: &StateStore, now: i64, usage: Usage) -> Result<String, ReportErro
     }
     let written = store.update(|record| {
         // An error here is returned below, and changes nothing.
-        let report = of(record, now, usage);
+        let report = of(record, now, usage).and_then(|report| keep(&report.0).map(|()| report));
         if let Ok((text, sequence, until)) = &report {
             record.report = Some(KeptReport::of(*sequence, *until, text));
         }

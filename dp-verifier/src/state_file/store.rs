@@ -34,12 +34,14 @@ impl StateStore {
 
     /// Reads the file, or creates it. A directory that is not writable is an error here already.
     pub(crate) fn open(path: &Path, floor: i64) -> Result<Self, String> {
+        // All names of the file have one lock: else one of two processes could miss a revocation.
+        let path = &files::resolved(path).map_err(|error| format!("cannot be locked: {error}"))?;
         let _lock = lock(path)?;
         let record = load(path)?.unwrap_or_default();
         let floor = floor.max(record.time_floor);
         let record = KeptState { time_floor: floor.clamp(0, MAX_DATE), ..record };
         save(path, &record)?;
-        let path = Some(path.to_owned());
+        let path = Some(path.clone());
         let (record, last_error) = (Mutex::new(record), Mutex::new(None));
         Ok(Self { floor: AtomicI64::new(floor), path, record, last_error })
     }

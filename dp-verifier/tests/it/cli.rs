@@ -89,8 +89,17 @@ fn every_line_of_the_input_has_a_result() {
         assert_eq!(codes(&output), expected);
         assert_eq!(output.status.code(), Some(1));
     }
-    let nothing = run(&[], b"");
-    assert_eq!((results(&nothing).len(), nothing.status.code()), (0, Some(0)));
+}
+
+#[test]
+fn input_without_a_token_is_a_missing_token() {
+    for arguments in [&["-"][..], &[]] {
+        for input in ["", "\n", "\n\n \n", "\u{feff}"] {
+            let output = run(arguments, input.as_bytes());
+            assert_eq!(codes(&output), ["token_missing"], "{input:?}");
+            assert_eq!(output.status.code(), Some(1), "{input:?}");
+        }
+    }
 }
 
 #[test]

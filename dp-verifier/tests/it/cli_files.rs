@@ -12,33 +12,33 @@ use crate::log_record::split;
 use crate::support::*;
 
 /// A directory with the files that were carried there.
-struct Machine {
+pub(crate) struct Machine {
     dir: tempfile::TempDir,
 }
 
 /// The status, the one line of JSON, and what is said beside it.
-type Said = (Option<i32>, Value, String);
+pub(crate) type Said = (Option<i32>, Value, String);
 
 impl Machine {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap() }
     }
 
-    fn file(&self, name: &str, text: &str) -> String {
+    pub(crate) fn file(&self, name: &str, text: &str) -> String {
         fs::write(self.path(name), text).unwrap();
         self.path(name).to_str().unwrap().to_owned()
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn output(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn output(&self, arguments: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_dp-verify")).args(arguments).output().unwrap()
     }
 
     /// Runs the command at [`NOW`] with the machine's state file.
-    fn run(&self, arguments: &[&str]) -> Said {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Said {
         let now = NOW.to_string();
         let state = self.path("state.json");
         let common = ["--issuer", ISSUER, "--audience", AUDIENCE, "--now", &now, "--explain"];
@@ -47,7 +47,7 @@ impl Machine {
     }
 }
 
-fn said(output: &Output) -> Said {
+pub(crate) fn said(output: &Output) -> Said {
     let words = String::from_utf8(output.stderr.clone()).unwrap();
     let line = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
     (output.status.code(), line, words)
@@ -203,14 +203,14 @@ fn known_log_key_requires_proofs_by_default() {
     assert_eq!(both.0, Some(2));
 }
 
-fn bundle() -> String {
+pub(crate) fn bundle() -> String {
     let mut claims = file_claims(1, &[&KEY]);
     claims["token"] = json!(KEY.token(&claims_on_stale("block")));
     claims["status_list"] = json!(KEY.list(&list_claims(NOW - 50, 0)));
     KEY.file(&claims) + "\n"
 }
 
-fn refresh(seq: i64, status: u8) -> String {
+pub(crate) fn refresh(seq: i64, status: u8) -> String {
     let mut claims = file_claims(seq, &[&KEY]);
     claims["status_list"] = json!(KEY.list(&list_claims(NOW - 50 + seq, status)));
     KEY.file(&claims) + "\n"

@@ -17,6 +17,8 @@ mod cli;
 #[cfg(feature = "cli")]
 mod cli_commands;
 #[cfg(feature = "cli")]
+mod cli_disk;
+#[cfg(feature = "cli")]
 mod cli_files;
 mod clock;
 mod codes;

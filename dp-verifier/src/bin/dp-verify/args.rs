@@ -1,5 +1,6 @@
 //! The command line, and what it asks for.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -135,6 +136,8 @@ fn task(
         (Some(Command::Report(Report { counter, pool, output })), None) => {
             early_counter.extend(counter);
             early_pool.extend(pool);
+            named_once("--counter", &early_counter)?;
+            named_once("--pool", &early_pool)?;
             let output = once("-o", early_output, output)?;
             let output = required("report", "-o", output)?;
             let state = state("report")?;
@@ -145,6 +148,17 @@ fn task(
 
 fn required<T>(command: &str, option: &str, value: Option<T>) -> Result<T, String> {
     value.ok_or_else(|| format!("`{command}` requires {option}"))
+}
+
+/// Refuses a name that is given twice: the last value would win without a word.
+fn named_once<T>(option: &str, given: &[(String, T)]) -> Result<(), String> {
+    let mut names = BTreeSet::new();
+    for (name, _) in given {
+        if !names.insert(name) {
+            return Err(format!("{option} {name:?} is given twice"));
+        }
+    }
+    Ok(())
 }
 
 fn once<T>(option: &str, early: Option<T>, late: Option<T>) -> Result<Option<T>, String> {

@@ -301,11 +301,42 @@ pub(crate) fn commands() -> clap::Command {
 
 fn counter(text: &str) -> Result<(String, Number), String> {
     let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
-    let value = value.parse().map_err(|_| format!("{value:?} is not a number"))?;
+    let number: Number = value.parse().map_err(|_| format!("{value:?} is not a number"))?;
+    if !is_exact(value, &number) {
+        return Err(format!(
+            "{value:?} has more digits than a report can contain; it has 15 exactly"
+        ));
+    }
     match name {
         "" => Err("the name is missing".to_owned()),
-        name => Ok((name.to_owned(), value)),
+        name => Ok((name.to_owned(), number)),
     }
+}
+
+/// Returns whether a number still has the value of its text. A report contains doubles and integers
+/// of 64 bits, and bills must not be rounded.
+fn is_exact(text: &str, number: &Number) -> bool {
+    decimal(text).is_some_and(|written| Some(written) == decimal(&number.to_string()))
+}
+
+/// Returns the significant digits of a JSON number, and the power of ten of the last one. Ignores
+/// the sign.
+fn decimal(text: &str) -> Option<(String, i64)> {
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse().ok()?),
+        None => (text, 0_i64),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{}{fraction}", whole.trim_start_matches('-'));
+    let digits = digits.trim_start_matches('0');
+    let significant = digits.trim_end_matches('0');
+    if significant.is_empty() {
+        return Some((String::new(), 0));
+    }
+    let places = i64::try_from(fraction.len()).ok()?;
+    let zeros = i64::try_from(digits.len().checked_sub(significant.len())?).ok()?;
+    let power = exponent.checked_sub(places)?.checked_add(zeros)?;
+    Some((significant.to_owned(), power))
 }
 
 fn pool(text: &str) -> Result<(String, PoolUsage), String> {

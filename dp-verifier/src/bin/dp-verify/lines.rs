@@ -44,8 +44,8 @@ pub(crate) fn check_lines(
 }
 
 /// Empty lines that may be the last ones. Editors leave empty lines at the end of a file, so these
-/// do not count. Every other empty line is a missing token. An input of empty lines only is a
-/// missing token too: an unset variable must not pass as valid.
+/// do not count. Every other empty line is a missing token. An input without a token is a missing
+/// token too, with empty lines or without: an unset variable must not pass as valid.
 #[derive(Default)]
 struct Blanks {
     held: usize,
@@ -72,7 +72,7 @@ impl Blanks {
     fn at_end(&self) -> Vec<Vec<u8>> {
         match self.has_token {
             true => Vec::new(),
-            false => (0..self.held.min(1)).map(|_| Vec::new()).collect(),
+            false => vec![Vec::new()],
         }
     }
 }

@@ -9,7 +9,6 @@ mod lines;
 mod outcome;
 mod output;
 
-use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -17,7 +16,7 @@ use std::process::ExitCode;
 use dp_verifier::cp_contracts::PoolUsage;
 use dp_verifier::{
     ErrorCode, LogKey, Verifier, accept_log, log_record, reset_state, state_record,
-    usage_report_with_leases,
+    write_usage_report,
 };
 use serde_json::Number;
 
@@ -87,8 +86,11 @@ fn check_all(task: &Task, options: &Options) -> Result<u8, String> {
     let check = |line: &[u8]| check(&keys, options.now, proof.as_deref(), line);
     let printed = match (task, &keys) {
         (Task::Import(file), Ok(verifier)) => {
-            let taken = verifier.import(&read(file)?);
-            let taken = taken.map(Accepted::File).map_err(Refusal::from);
+            let text = match read(file) {
+                Ok(text) => text,
+                Err(why) => return unreadable(&mut output, why, options),
+            };
+            let taken = verifier.import(&text).map(Accepted::File).map_err(Refusal::from);
             print(&mut output, [taken], options.explain)
         }
         (Task::Token(token), _) => {
@@ -109,6 +111,15 @@ fn check_all(task: &Task, options: &Options) -> Result<u8, String> {
     }
 }
 
+/// Refuses a license file that cannot be read, as `bundle` does.
+fn unreadable(output: &mut impl Write, why: String, options: &Options) -> Result<u8, String> {
+    let detail = format!("the license file {why}");
+    eprintln!("dp-verify: {detail}");
+    let code = ErrorCode::KeysUnavailable;
+    let refused = Checked::Err(Refusal { code, detail, warnings: Vec::new() });
+    print(output, [refused], options.explain).map(|_| 2).map_err(in_writing)
+}
+
 fn in_writing(error: io::Error) -> String {
     error.to_string()
 }
@@ -120,17 +131,8 @@ fn report(
     counters: Vec<(String, Number)>,
     pools: Vec<(String, PoolUsage)>,
 ) -> Result<u8, String> {
-    let failed = |error: io::Error| format!("{}: {error}", output.display());
-    // The file comes first, because the report uses up a number.
-    let mut file = OpenOptions::new().write(true).create_new(true).open(output).map_err(failed)?;
     let (counters, pools) = (counters.into_iter().collect(), pools.into_iter().collect());
-    let made = usage_report_with_leases(state, counters, pools);
-    let text = made.map_err(|error| {
-        // The file is empty.
-        drop(fs::remove_file(output));
-        error.to_string()
-    })?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    write_usage_report(state, output, counters, pools).map_err(|error| error.to_string())?;
     println!("{}", serde_json::json!({ "ok": true, "report": output.display().to_string() }));
     Ok(0)
 }
