@@ -18,6 +18,7 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::kernel::access::caller::Caller;
 use crate::kernel::app::App;
+use crate::kernel::digits;
 use crate::kernel::http::line::Line;
 use crate::kernel::text::{path_segment, quoted};
 
@@ -71,7 +72,7 @@ impl Client {
     /// read, or the body of a change.
     pub async fn call(&self, name: &str, args: Map<String, Value>) -> anyhow::Result<Value> {
         let text = self.answer(name, args).await?;
-        Ok(if text.is_empty() { Value::Null } else { serde_json::from_slice(&text)? })
+        Ok(if text.is_empty() { Value::Null } else { digits::read(&text)? })
     }
 
     /// Returns the body of the response, unchanged.
@@ -100,7 +101,7 @@ impl Client {
         let (target, body) = if line.in_query() {
             (with_query(&path, &args), Vec::new())
         } else {
-            (path, serde_json::to_vec(&args)?)
+            (path, digits::write(&args)?.into_bytes())
         };
         match self {
             Self::Local { router, .. } => {
@@ -206,12 +207,13 @@ async fn in_process(
     Ok(status)
 }
 
-/// Indents JSON for people, and keeps the order of its members.
+/// Indents JSON for people, and keeps the order of its members and the digits of its numbers.
 pub fn pretty(json: &[u8]) -> anyhow::Result<String> {
     let mut text = Vec::new();
-    let mut reader = serde_json::Deserializer::from_slice(json);
+    let json = digits::marked(json);
+    let mut reader = serde_json::Deserializer::from_slice(&json);
     serde_transcode::transcode(&mut reader, &mut serde_json::Serializer::pretty(&mut text))?;
-    Ok(String::from_utf8(text)?)
+    Ok(digits::unmarked(String::from_utf8(text)?))
 }
 
 /// Returns the line of the table with this name.
@@ -266,7 +268,10 @@ fn with_query(path: &str, args: &Map<String, Value>) -> String {
 }
 
 fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    match digits::of_number(value) {
+        Some(number) => number.into_owned(),
+        None => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+    }
 }
 
 /// Returns the URL without user, password and query, which may contain a credential.

@@ -12,6 +12,7 @@ mod chart;
 mod confirmations;
 mod cookies;
 mod diff;
+mod entries;
 mod filters;
 mod form;
 mod frame;
@@ -225,7 +226,30 @@ async fn read_form(headers: &HeaderMap, body: Body) -> Result<form::Entries> {
         let detail = "Send the form as application/x-www-form-urlencoded.";
         return Err(Error::new(ProblemCode::UnsupportedMediaType, detail));
     }
-    Ok(pairs(&bytes))
+    if !is_utf8(&bytes) {
+        return Err(Error::bad_request("The form must be UTF-8."));
+    }
+    let entries = pairs(&bytes);
+    if entries.iter().any(|(name, value)| name.contains('\0') || value.contains('\0')) {
+        return Err(Error::bad_request("The form must not contain U+0000."));
+    }
+    Ok(entries)
+}
+
+/// Whether a form is UTF-8 behind its percent signs. The decoder puts U+FFFD in the place of other
+/// bytes.
+fn is_utf8(form: &[u8]) -> bool {
+    let digit = |at: usize| form.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+    let (mut bytes, mut at) = (Vec::with_capacity(form.len()), 0);
+    while let Some(byte) = form.get(at) {
+        let escaped = match (byte, digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => u8::try_from(high * 16 + low).ok(),
+            _ => None,
+        };
+        bytes.push(escaped.unwrap_or(*byte));
+        at += if escaped.is_some() { 3 } else { 1 };
+    }
+    std::str::from_utf8(&bytes).is_ok()
 }
 
 fn to(url: &str) -> Response {

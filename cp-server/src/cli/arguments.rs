@@ -5,11 +5,13 @@
 //! The value of an argument is a string, and its form does not reveal its type. A subject of
 //! digits, a name `true` and a version `1.10` are strings. The schema of the member states the
 //! type. Only where no schema states one, such as in metadata, a value that is JSON counts as JSON.
+//! A number keeps its digits.
 
 use serde_json::{Map, Value};
 
 use super::fields::{Input, Place, Types};
 use crate::config::seconds;
+use crate::kernel::digits;
 
 /// Converts the arguments to the types of the operation's fields. A value that does not fit stays a
 /// string, which the operation refuses by the field's name.
@@ -57,7 +59,7 @@ fn seconds_of(name: &str, text: &str) -> Option<i64> {
 }
 
 fn value(types: Types, text: String) -> Value {
-    let Ok(parsed) = serde_json::from_str::<Value>(&text) else { return text.into() };
+    let Some(parsed) = digits::parse(&text) else { return text.into() };
     let is_structured = parsed.is_array() || parsed.is_object();
     let is_meant = types.has(Types::of(&parsed));
     if is_meant && (is_structured || types == Types::ANY || !types.has(Types::STRING)) {
@@ -77,7 +79,7 @@ fn add(args: &mut Map<String, Value>, types: Types, name: String, value: Value) 
         Value::String(text) if is_single && types.has(Types::OBJECT) => {
             match text.split_once('=') {
                 Some((member, value)) => {
-                    let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+                    let value = digits::parse(value).unwrap_or_else(|| value.into());
                     Value::Object(Map::from_iter([(member.to_owned(), value)]))
                 }
                 None => text.into(),
@@ -141,6 +143,24 @@ mod tests {
         // A value that does not fit is sent unchanged, so that the refusal names the member.
         assert_eq!(read("licenses.create", &[("seat_cap", "five")]), json!({"seat_cap": "five"}));
         assert_eq!(read("licenses.create", &[("seat", "5")]), json!({"seat": "5"}));
+    }
+
+    #[test]
+    fn number_keeps_its_digits() {
+        let digits = "123456789012345.654321";
+        let limits = format!("tokens={digits}");
+        for (operation, pair, right) in [
+            ("usage.record", ("quantity", digits), format!("{{\"quantity\":{digits}}}")),
+            (
+                "plans.create",
+                ("limits", &*limits),
+                format!("{{\"limits\":{{\"tokens\":{digits}}}}}"),
+            ),
+        ] {
+            assert_eq!(digits::write(&read(operation, &[pair])).unwrap(), right);
+        }
+        // Not a number of JSON: the operation refuses it by the name of the field.
+        assert_eq!(read("usage.record", &[("quantity", "1,5")]), json!({"quantity": "1,5"}));
     }
 
     #[test]

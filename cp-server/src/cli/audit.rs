@@ -19,6 +19,7 @@ use crate::client::Client;
 use crate::config::Config;
 use crate::config::installation::Purpose;
 use crate::kernel::app::{App, Part};
+use crate::kernel::digits;
 use crate::kernel::text::Explanation;
 
 #[derive(Subcommand)]
@@ -243,7 +244,7 @@ async fn export(client: &Client, filter: &Filter, form: Form) -> anyhow::Result<
         }
         let mut page = client.call(name, args).await?;
         for event in page["items"].as_array().into_iter().flatten() {
-            say(&in_form(event, form))?;
+            say(&in_form(event, form)?)?;
             count += 1;
         }
         bar.set_message(format!("{count} events"));
@@ -272,7 +273,7 @@ async fn tail(
         for event in events.iter().rev().filter(|_| most > 0) {
             let id = id_of(event);
             if !seen.contains(&id) {
-                say(&in_form(event, form))?;
+                say(&in_form(event, form)?)?;
             }
             ids.insert(id);
         }
@@ -287,12 +288,12 @@ async fn tail(
     }
 }
 
-fn in_form(event: &Value, form: Form) -> String {
-    match form {
+fn in_form(event: &Value, form: Form) -> anyhow::Result<String> {
+    Ok(match form {
         Form::Table => line(event),
-        Form::Json => event.to_string(),
+        Form::Json => digits::write(event)?,
         Form::Id => id_of(event),
-    }
+    })
 }
 
 fn id_of(event: &Value) -> String {
@@ -362,7 +363,7 @@ fn flatten(path: &str, value: &Value, into: &mut BTreeMap<String, String>) {
         }
         Value::Null if path.is_empty() => {}
         value => {
-            into.insert(path.to_owned(), value.to_string());
+            into.insert(path.to_owned(), digits::write(value).unwrap_or_default());
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::kernel::digits;
 use crate::kernel::http::line::Line;
 use crate::kernel::http::openapi;
 use crate::server::schema_words::{kind_of, members, resolved};
@@ -34,6 +35,7 @@ impl Types {
             Value::Null => "null",
             Value::Bool(_) => "boolean",
             Value::Number(_) => "number",
+            Value::String(text) if digits::of(text).is_some() => "number",
             Value::String(_) => "string",
             Value::Array(_) => "array",
             Value::Object(_) => "object",

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value};
 
 use crate::client;
+use crate::kernel::digits;
 use crate::kernel::http::line::Line;
 use crate::kernel::http::openapi;
 use crate::server::schema_words::{members, resolved};
@@ -118,7 +119,7 @@ impl Form {
 
     /// Renders the response of an operation.
     pub(super) fn render(self, line: &Line, answer: &[u8]) -> anyhow::Result<String> {
-        let Ok(value) = serde_json::from_slice::<Value>(answer) else {
+        let Ok(value) = digits::read::<Value>(answer) else {
             // A published document, such as a status list.
             return Ok(String::from_utf8_lossy(answer).into_owned());
         };
@@ -296,8 +297,12 @@ fn cell(value: &Value) -> Option<String> {
     }
 }
 
-/// Returns the text without control characters, and an instant without its fraction.
+/// Returns the text without control characters, and an instant without its fraction. A number has
+/// all its digits.
 fn plain(text: &str) -> String {
+    if let Some(number) = digits::of(text) {
+        return number.to_owned();
+    }
     let text = match text.split_once('.') {
         Some((instant, rest)) if instant.len() == 19 && rest.ends_with('Z') => {
             format!("{instant}Z")
@@ -330,7 +335,7 @@ fn flatten(path: &str, value: &Value, lines: &mut Vec<(String, String)>) {
             let items: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
             lines.push((path.to_owned(), plain(&items.join(", "))));
         }
-        value => lines.push((path.to_owned(), value.to_string())),
+        value => lines.push((path.to_owned(), digits::write(value).unwrap_or_default())),
     }
 }
 
@@ -385,6 +390,24 @@ projects  -      0     plan
 ";
         assert_eq!(table("name", &by_name(&quotas).unwrap(), 80), right);
         assert_eq!(by_name(&json!({"effective": {"a": {"b": 1}, "c": {"d": 1}}})), None);
+    }
+
+    #[test]
+    fn number_is_shown_with_its_digits() {
+        let line = client::line("usage.list").unwrap();
+        let item = br#"{"id":"1","metric":"q","quantity":3000000000001001.100001,"parts":[{"n":99999999999.123456}]}"#;
+        let page = [&br#"{"items":["#[..], item, br#"],"next_cursor":null}"#].concat();
+        let shown = |form: Form, answer: &[u8]| form.render(&line, answer).unwrap();
+        for text in [
+            shown(Form::Json, item),
+            shown(Form::Json, &page),
+            shown(Form::Table, item),
+            shown(Form::Table, &page),
+        ] {
+            assert!(text.contains("3000000000001001.100001"), "{text}");
+            assert!(!text.contains('\0') && !text.contains("u0000"), "{text}");
+        }
+        assert!(shown(Form::Table, item).contains("99999999999.123456"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::html::{Markup, html};
 use super::words;
+use crate::kernel::digits;
 
 /// From this length on, strings are compared by word, in bytes.
 const LONG: usize = 40;
@@ -120,6 +121,8 @@ fn cell(kind: &str, value: Option<&Value>) -> Markup {
     match value {
         None => html! { td { span.quiet { "–" } } },
         Some(Value::String(text)) => html! { td class=(kind) { (words::visible(text)) } },
-        Some(other) => html! { td class=(kind) { (words::visible(&other.to_string())) } },
+        Some(other) => {
+            html! { td class=(kind) { (words::visible(&digits::write(other).unwrap_or_default())) } }
+        }
     }
 }

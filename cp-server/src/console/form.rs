@@ -12,6 +12,7 @@ use super::rows::{KINDS, row_of, sent_rows};
 use super::schema::{Control, Field};
 use super::view::value;
 use super::words;
+use crate::kernel::digits;
 
 /// The entries of a form, as they were sent.
 pub(super) type Entries = Vec<(String, String)>;
@@ -65,16 +66,17 @@ impl Shown<'_> {
         }
         match self.current(name) {
             None | Some(Value::Null) => String::new(),
-            Some(Value::String(text)) => match words::parse_instant(text) {
-                Some(at) => words::form_instant(at),
-                None => text.clone(),
+            Some(Value::String(text)) => match (digits::of(text), words::parse_instant(text)) {
+                (Some(number), _) => number.to_owned(),
+                (None, Some(at)) => words::form_instant(at),
+                (None, None) => text.clone(),
             },
             Some(Value::Array(items)) if items.iter().all(Value::is_string) => {
                 items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("\n")
             }
             Some(Value::Object(masked)) if masked.contains_key("masked") => String::new(),
             Some(nested @ (Value::Object(_) | Value::Array(_))) => {
-                serde_json::to_string_pretty(nested).unwrap_or_default()
+                digits::write_pretty(nested).unwrap_or_default()
             }
             Some(other) => other.to_string(),
         }

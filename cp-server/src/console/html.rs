@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::icons;
 use super::words;
 use crate::kernel::clock::shown;
+use crate::kernel::digits;
 
 /// An icon. The page gets the symbols of the icons that it names.
 pub(super) fn icon(name: &str) -> Markup {
@@ -121,7 +122,7 @@ pub(super) fn scrolled(table: &Markup) -> Markup {
 /// How much of something is used, as words and as a meter; without a limit, as words.
 pub(super) fn meter(label: &str, used: &Value, limit: &Value) -> Markup {
     let (used_number, most) =
-        (used.as_f64().unwrap_or(0.0), limit.as_f64().filter(|most| *most > 0.0));
+        (digits::rounded(used).unwrap_or(0.0), digits::rounded(limit).filter(|most| *most > 0.0));
     html! {
         (quantity(used)) " of " @if limit.is_null() { "unlimited" } @else { (quantity(limit)) }
         @if let Some(most) = most {
@@ -135,7 +136,7 @@ pub(super) fn meter(label: &str, used: &Value, limit: &Value) -> Markup {
 
 /// A number of an answer; null is 0.
 pub(super) fn quantity(value: &Value) -> String {
-    value.as_number().map_or_else(|| "0".to_owned(), words::number)
+    digits::of_number(value).map_or_else(|| "0".to_owned(), |number| words::grouped(&number))
 }
 
 /// A number of a picture or of its table, with at most two decimal places.
@@ -152,17 +153,20 @@ pub(super) fn scalar(value: &Value) -> Markup {
         Value::Bool(true) => html! { "yes" },
         Value::Bool(false) => html! { "no" },
         Value::Number(number) => html! { span.num { (words::number(number)) } },
+        Value::String(text) if digits::of(text).is_some() => {
+            html! { span.num { (words::visible(text)) } }
+        }
         Value::String(text) if text.is_empty() => html! { span.quiet { "empty" } },
         Value::String(text) => match words::parse_instant(text) {
             Some(at) => time(at),
             None => html! { (words::visible(text)) },
         },
-        nested => html! { code { (nested.to_string()) } },
+        nested => html! { code { (digits::write(nested).unwrap_or_default()) } },
     }
 }
 
 /// Indented JSON.
 pub(super) fn json(value: &Value, label: &str) -> Markup {
-    let text = serde_json::to_string_pretty(value).unwrap_or_default();
+    let text = digits::write_pretty(value).unwrap_or_default();
     html! { pre tabindex="0" role="region" aria-label=(label) { (words::visible(&text)) } }
 }

@@ -2,21 +2,23 @@
 //!
 //! # Design
 //! The schema decides the type of a value, never the browser. An entry that does not fit its type is
-//! sent as a string, so that the operation refuses it in its own words. An entry that is empty and
-//! optional is absent.
+//! sent as a string, so that the operation refuses it in its own words. Named values may be of any
+//! kind, so `entries.rs` refuses those that are not of the chosen kind. A number keeps its digits. An
+//! entry that is empty and optional is absent.
 //!
 //! A change sends what differs from the present state. An emptied entry is null there. A replacement
 //! sends everything: what the person did not touch, too, because the operation resets absent members.
 //! An entry that the form lacks is unchanged in both. An empty box is none of these: a browser does
 //! not send it.
 
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
 use super::form::Entries;
 use super::rows::{sent_rows, typed};
 use super::schema::{Control, Field};
 use super::view::value;
 use super::words;
+use crate::kernel::digits;
 
 /// Returns the input of the entries. With the present state, only what differs from it.
 pub(super) fn read(
@@ -142,7 +144,8 @@ fn value_of(field: &Field, name: &str, entries: &Entries, before: Option<&Value>
             let rows = sent_rows(entries, name);
             // The form does not show secrets: without rows, they stay.
             let stays = field.is_secret && before.is_some() && rows.is_empty();
-            let rows = rows.into_iter().map(|[key, kind, text]| (key, typed(&kind, &text)));
+            let of = |kind: &str, text: String| typed(kind, &text).unwrap_or(text.into());
+            let rows = rows.into_iter().map(|[key, kind, text]| (key, of(&kind, text)));
             (!stays).then(|| Value::Object(rows.collect()))
         }
         Control::Several(_) => {
@@ -170,15 +173,12 @@ fn value_of(field: &Field, name: &str, entries: &Entries, before: Option<&Value>
         Control::Integer => {
             Some(trimmed.parse::<i64>().map_or_else(|_| trimmed.into(), Value::from))
         }
-        Control::Decimal => {
-            let number = trimmed.parse::<Number>();
-            Some(number.map_or_else(|_| trimmed.into(), Value::Number))
-        }
+        Control::Decimal => Some(digits::number(trimmed).unwrap_or_else(|| trimmed.into())),
         Control::Instant => {
             let at = words::read_form_instant(trimmed);
             Some(at.map_or_else(|| trimmed.into(), |at| words::iso(at).into()))
         }
-        Control::Json => Some(serde_json::from_str(trimmed).unwrap_or_else(|_| trimmed.into())),
+        Control::Json => Some(digits::parse(trimmed).unwrap_or_else(|| trimmed.into())),
         // A browser sends line ends of its own.
         Control::Text => Some(text.replace("\r\n", "\n").into()),
         Control::Choice(_) | Control::Line(_) => Some(trimmed.into()),

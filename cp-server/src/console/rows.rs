@@ -1,8 +1,12 @@
 //! Rows of named values: a name, a kind and a value, for objects without fixed members.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::view::value;
+use crate::kernel::digits;
+use crate::kernel::text::quoted;
 
 /// The kinds of a named value.
 pub(super) const KINDS: [(&str, &str); 5] = [
@@ -34,20 +38,42 @@ pub(super) fn row_of(name: &str, value: &Value) -> [String; 3] {
         Value::Null => ("null", String::new()),
         Value::Bool(flag) => ("flag", if *flag { "yes" } else { "no" }.to_owned()),
         Value::Number(number) => ("number", number.to_string()),
-        Value::String(text) => ("text", text.clone()),
-        nested => ("json", nested.to_string()),
+        Value::String(text) => match digits::of(text) {
+            Some(number) => ("number", number.to_owned()),
+            None => ("text", text.clone()),
+        },
+        nested => ("json", digits::write(nested).unwrap_or_default()),
     };
     [name.to_owned(), kind.to_owned(), text]
 }
 
-/// Returns the value of a row.
-pub(super) fn typed(kind: &str, text: &str) -> Value {
+/// Returns the value of a row; `None` where its text is not of its kind.
+pub(super) fn typed(kind: &str, text: &str) -> Option<Value> {
     let trimmed = text.trim();
     match kind {
-        "null" => Value::Null,
-        "flag" if ["yes", "true"].contains(&trimmed) => true.into(),
-        "flag" if ["no", "false", ""].contains(&trimmed) => false.into(),
-        "number" | "json" => serde_json::from_str(trimmed).unwrap_or_else(|_| trimmed.into()),
-        _ => text.into(),
+        "null" => Some(Value::Null),
+        "flag" if ["yes", "true"].contains(&trimmed) => Some(true.into()),
+        "flag" if ["no", "false", ""].contains(&trimmed) => Some(false.into()),
+        "flag" => None,
+        "number" => digits::number(trimmed),
+        "json" => digits::parse(trimmed),
+        _ => Some(text.into()),
     }
+}
+
+/// Returns the rule that the rows of a form break.
+pub(super) fn broken_rule(entries: &[(String, String)], name: &str) -> Option<String> {
+    let mut names = BTreeSet::new();
+    for [key, kind, text] in sent_rows(entries, name) {
+        if typed(&kind, &text).is_none() {
+            let word =
+                KINDS.iter().find(|(code, _)| *code == kind).map_or("text", |(_, word)| *word);
+            return Some(format!("must have a value of the kind “{word}” for {}", quoted(&key)));
+        }
+        if names.contains(&key) {
+            return Some(format!("must have {} only once", quoted(&key)));
+        }
+        names.insert(key);
+    }
+    None
 }

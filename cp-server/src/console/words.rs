@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use chrono::{DateTime, NaiveDateTime, SecondsFormat, Utc};
 use serde_json::Number;
 
+use crate::kernel::digits;
+
 /// Abbreviations and names in labels.
 const SPELLED: [(&str, &str); 33] = [
     ("id", "ID"),
@@ -162,8 +164,12 @@ pub(super) fn short(value: &str) -> String {
     }
 }
 
-/// Makes the control characters of bidirectional text visible: they must not reorder a page.
+/// Makes the control characters of bidirectional text visible: they must not reorder a page. Shows
+/// all digits of a string that stands for a number.
 pub(super) fn visible(text: &str) -> Cow<'_, str> {
+    if let Some(number) = digits::of(text) {
+        return grouped(number).into();
+    }
     let is_control = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     if !text.contains(is_control) {
         return text.into();
@@ -200,7 +206,8 @@ pub(super) fn number(number: &Number) -> String {
     grouped(&number.to_string())
 }
 
-fn grouped(text: &str) -> String {
+/// Returns the text of a number with groups of thousands.
+pub(super) fn grouped(text: &str) -> String {
     let (whole, rest) = text.find('.').map_or((text, ""), |at| text.split_at(at));
     let digits = whole.trim_start_matches('-');
     if digits.contains(|c: char| !c.is_ascii_digit()) {

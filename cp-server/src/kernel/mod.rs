@@ -9,6 +9,7 @@ pub mod completion;
 pub mod counts;
 pub mod db;
 pub mod declaration;
+pub mod digits;
 pub mod drafts;
 pub mod effect;
 pub mod error;

@@ -1,9 +1,12 @@
 //! Usage reports: the counters of a data plane without a network, imported from a file.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use cp_contracts::{ProblemCode, UsageReport as Report};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::deployments;
 use crate::kernel::access::ids::{DeploymentId, OrganizationId};
@@ -69,6 +72,14 @@ pub struct ReportFile {
     file: String,
 }
 
+/// The counters of a report as its file writes them. A double would lose some of their digits.
+pub type Counters = BTreeMap<String, Box<RawValue>>;
+
+#[derive(Deserialize)]
+struct Written {
+    counters: Counters,
+}
+
 /// Returns the log checkpoint that a deployment reported last.
 pub async fn checkpoint_seen(tx: &mut Conn, id: DeploymentId) -> Result<Option<String>> {
     let tail = "WHERE deployment_id = $1 ORDER BY sequence DESC LIMIT 1";
@@ -102,9 +113,10 @@ pub async fn take_in(
     cx: &mut Cx,
     id: DeploymentId,
     file: ReportFile,
-) -> Result<(UsageReport, Report)> {
+) -> Result<(UsageReport, Report, Counters)> {
     let refused = |error: Error| Error::invalid("file", format!("`file`: {}", error.detail()));
     let report: Report = json::read(file.file.as_bytes()).map_err(refused)?;
+    let written: Written = serde_json::from_str(&file.file).map_err(Error::internal)?;
     if report.deployment_id != id.0 {
         let detail = format!(
             "`file` must be a report of deployment {id} (got one of {}).",
@@ -129,7 +141,7 @@ pub async fn take_in(
         .bind(hex(&sha256(file.file.as_bytes())))
         .bind(Any::bounded("file", serde_json::to_value(&report).map_err(Error::internal)?)?)
         .bind(cx.now);
-    Ok((insert.one().await?, report))
+    Ok((insert.one().await?, report, written.counters))
 }
 
 async fn check_license(cx: &mut Cx, report: &Report) -> Result<()> {

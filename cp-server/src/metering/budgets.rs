@@ -39,6 +39,7 @@ use crate::kernel::clock::after;
 use crate::kernel::db::Conn;
 use crate::kernel::db::record::Texts;
 use crate::kernel::declaration::{Declaration, Export};
+use crate::kernel::digits;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::{NoContent, Put, Resource};
 use crate::kernel::http::cx::Cx;
@@ -207,7 +208,7 @@ async fn put(cx: &mut Cx, (_, product): (Org, Label), new: NewBudget) -> Result<
     let dimensions = dimensions(new.dimensions)?;
     organizations::touch(cx, cx.at).await?;
     let before = rows::find(cx, &product, true).await?;
-    cx.audit.before = before.as_ref().and_then(|before| serde_json::to_value(before).ok());
+    cx.audit.before = before.as_ref().and_then(|before| digits::value_of(before).ok());
     let id = before.as_ref().map_or_else(|| BudgetId::new(&cx.app.random, cx.now), |b| b.id);
     let sql = match before {
         Some(_) => {
@@ -261,7 +262,7 @@ async fn delete(cx: &mut Cx, (_, product): (Org, Label)) -> Result<NoContent> {
     let budget = rows::hold(cx, product.as_str()).await?;
     let sql = "DELETE FROM budgets WHERE id = $1 AND organization_id = $2";
     cx.tx.q(sql).bind(budget.id).bind(cx.at).exec().await?;
-    cx.audit.before = serde_json::to_value(budget).ok();
+    cx.audit.before = digits::value_of(&budget).ok();
     Ok(NoContent)
 }
 

@@ -26,6 +26,7 @@ use crate::kernel::access::products;
 use crate::kernel::clock::after;
 use crate::kernel::db::Conn;
 use crate::kernel::declaration::{Declaration, Export};
+use crate::kernel::digits;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::{NoContent, Put};
 use crate::kernel::http::cx::Cx;
@@ -223,7 +224,7 @@ async fn put(cx: &mut Cx, _: Org, new: NewLimit) -> Result<Put<Limit>> {
     let overflow = new.overflow.over(Some(Quantity::default()));
     let enforcement = new.enforcement.unwrap_or(Enforcement::Observe);
     if let Some(before) = find(&mut cx.tx, cx.at, &key, true).await? {
-        cx.audit.before = serde_json::to_value(&before).ok();
+        cx.audit.before = digits::value_of(&before).ok();
         let sql = "UPDATE usage_limits SET quantity = $3, enforcement = $4, updated_at = $5, overflow = $6,
                        notify_at = $7
                    WHERE id = $1 AND organization_id = $2";
@@ -280,7 +281,7 @@ async fn delete(cx: &mut Cx, _: Org, which: Removal) -> Result<NoContent> {
     };
     let sql = "DELETE FROM usage_limits WHERE id = $1 AND organization_id = $2";
     cx.tx.q(sql).bind(limit.id).bind(cx.at).exec().await?;
-    cx.audit.before = serde_json::to_value(limit).ok();
+    cx.audit.before = digits::value_of(&limit).ok();
     Ok(NoContent)
 }
 

@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 use cp_contracts::UsageReport as Report;
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use super::quantity::Quantity;
 use super::usage::{Batch, NewUsageEvent, Outcome};
@@ -13,7 +14,7 @@ use crate::kernel::http::answer::Created;
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::{CLOCK_SKEW, Moment};
 use crate::kernel::text::{Name, quoted};
-use crate::licensing::usage_reports::{self, ReportFile, UsageReport};
+use crate::licensing::usage_reports::{self, Counters, ReportFile, UsageReport};
 
 crate::routes! { usage_reports:
     /// Imports a report file of a data plane without a network. Each report is imported once, in
@@ -28,7 +29,7 @@ crate::routes! { usage_reports:
 const MOST_COUNTERS: usize = 1000;
 
 async fn import(cx: &mut Cx, id: DeploymentId, file: ReportFile) -> Result<Created<UsageReport>> {
-    let (row, report) = usage_reports::take_in(cx, id, file).await?;
+    let (row, report, counters) = usage_reports::take_in(cx, id, file).await?;
     let refused = |rule: String| Error::invalid("file", format!("`file` {rule}"));
     if report.counters.len() > MOST_COUNTERS {
         let count = report.counters.len();
@@ -41,7 +42,7 @@ async fn import(cx: &mut Cx, id: DeploymentId, file: ReportFile) -> Result<Creat
              clock of the data plane."
         )));
     }
-    let events = events_of(&row, &report).map_err(refused)?;
+    let events = events_of(&row, &report, &counters).map_err(refused)?;
     for outcome in Batch::new(cx, events)?.record(cx).await? {
         if let Outcome::Refused(error) = outcome {
             return Err(error);
@@ -50,19 +51,23 @@ async fn import(cx: &mut Cx, id: DeploymentId, file: ReportFile) -> Result<Creat
     Ok(Created(row))
 }
 
-fn events_of(row: &UsageReport, report: &Report) -> Result<Vec<NewUsageEvent>, String> {
+fn events_of(
+    row: &UsageReport,
+    report: &Report,
+    counters: &Counters,
+) -> Result<Vec<NewUsageEvent>, String> {
     // The end of a report is the first instant after its usage.
     let last = (report.until - TimeDelta::microseconds(1)).max(report.since);
     let last = Moment::new(last).map_err(|e| format!("has an invalid `until`: it {e}."))?;
     let dims = json!({"usage_report_id": row.id, "license_id": report.license_id});
     let dims = Object::bounded("dims", dims.as_object().cloned().unwrap_or_default());
     let dims = dims.map_err(|error| format!("does not fit: {}", error.detail()))?;
-    let event = |(metric, number): (&String, &serde_json::Number)| {
+    let event = |(metric, number): (&String, &Box<RawValue>)| {
         let named = |e: String| format!("has an invalid counter {}: it {e}.", quoted(metric));
         Ok(NewUsageEvent {
             metric: metric.parse::<Name>().map_err(named)?,
             // A file cannot be corrected here, and the sums of a data plane may end in float noise.
-            quantity: Quantity::cut(&number.to_string()).map_err(named)?,
+            quantity: Quantity::cut(number.get()).map_err(named)?,
             unit: None,
             project_id: None,
             product: None,
@@ -77,5 +82,5 @@ fn events_of(row: &UsageReport, report: &Report) -> Result<Vec<NewUsageEvent>, S
             mode: None,
         })
     };
-    report.counters.iter().map(event).collect()
+    counters.iter().map(event).collect()
 }

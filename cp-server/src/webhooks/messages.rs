@@ -13,6 +13,7 @@ use super::secrets::signing;
 use super::signing::{Signature, SigningSecret, header as signed_header};
 use crate::kernel::app::App;
 use crate::kernel::db::Conn;
+use crate::kernel::digits;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::journal::canonical::Text;
 use crate::kernel::outbound::posting::Message;
@@ -54,7 +55,7 @@ impl Receiver {
         {
             let size = serde_json::to_vec(&event).map_err(Error::internal)?.len();
             match size + after.as_str().len() <= LARGEST {
-                true => event.after = Some(after.value()),
+                true => event.after = Some(after.exact()),
                 false => event.truncated = true,
             }
         }
@@ -78,7 +79,7 @@ pub fn signed(
     let (id, timestamp) = (event.id.to_string(), now.timestamp());
     let (kind, at) = (event.kind.clone(), event.at);
     let payload = WebhookPayload { kind, timestamp: at, data: event, extra: Map::new() };
-    let body = serde_json::to_vec(&payload)?;
+    let body = digits::write(&payload)?.into_bytes();
     let signed = signed_header(signature, secrets, (&id, timestamp, &body))?;
     let own = [
         (header::CONTENT_TYPE, "application/json".to_owned()),

@@ -12,6 +12,7 @@ use super::{fields, once, preview, suggestions};
 use crate::console::affected;
 use crate::console::confirmations::{self, CONFIRM};
 use crate::console::cookies::Notice;
+use crate::console::entries;
 use crate::console::form::{self, Entries, Shown};
 use crate::console::html::{Markup, html, icon};
 use crate::console::input;
@@ -19,6 +20,7 @@ use crate::console::refusals::status_of;
 use crate::console::scene::{Scene, title_of};
 use crate::console::view::{Crumbs, View, mode, value};
 use crate::console::words;
+use crate::kernel::digits;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::in_process::{Once, Seen};
 
@@ -164,6 +166,7 @@ fn check(task: &Task, entries: &Entries, is_dry: bool) -> Result<()> {
             return Err(Error::new(ProblemCode::BadRequest, detail));
         }
     }
+    entries::check(&task.fields, task.asks.as_deref(), entries)?;
     if let (Some(text), false) = (&task.confirmation, is_dry) {
         confirmations::check_text(value(entries, CONFIRM), text)?;
     }
@@ -175,7 +178,10 @@ fn check(task: &Task, entries: &Entries, is_dry: bool) -> Result<()> {
 
 fn as_query(input: &Value) -> String {
     let members = input.as_object().into_iter().flatten();
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let text = |value: &Value| match digits::of_number(value) {
+        Some(number) => number.into_owned(),
+        None => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+    };
     let pairs: Vec<(String, String)> = members
         .filter(|(_, value)| !matches!(value, Value::Null | Value::Bool(false)))
         .map(|(name, value)| (name.clone(), text(value)))

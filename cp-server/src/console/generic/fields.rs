@@ -6,12 +6,13 @@ use crate::console::html::{Markup, html, id, scalar, state};
 use crate::console::templates::filled;
 use crate::console::view::View;
 use crate::console::words;
+use crate::kernel::digits;
 
 /// A value in few words.
 pub(super) fn short(value: &Value) -> Markup {
     match value {
         Value::Object(_) | Value::Array(_) => {
-            html! { code { (words::visible(&value.to_string())) } }
+            html! { code { (words::visible(&digits::write(value).unwrap_or_default())) } }
         }
         scalar_value => scalar(scalar_value),
     }
@@ -139,7 +140,7 @@ fn table(members: &Map<String, Value>) -> Markup {
 }
 
 fn is_number(members: &Map<String, Value>, column: &str) -> bool {
-    members.values().any(|one| one[column].is_number())
+    members.values().any(|one| digits::of_number(&one[column]).is_some())
 }
 
 fn cell(name: &str, column: &str, value: &Value) -> Markup {

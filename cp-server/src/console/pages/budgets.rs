@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::console::html::{Markup, card, empty, html, meter, quantity, scrolled, state, time};
 use crate::console::view::{View, items, text};
 use crate::console::words;
+use crate::kernel::digits;
 use crate::kernel::error::Result;
 use crate::kernel::http::in_process::Seen;
 
@@ -71,7 +72,7 @@ fn cycle_card(budget: &Value) -> Markup {
     let body = html! { div."in stack" {
         p { (meter("Credits", &budget["used"], &budget["total"])) }
         dl."facts wide" {
-            dt { "Total" } dd.num { (quantity(&budget["total"])) @if budget["cycle"]["rollover"].as_f64().is_some_and(|n| n > 0.0) { span.soft { ", " (quantity(&cycle["rollover"])) " of them from the cycle before" } } }
+            dt { "Total" } dd.num { (quantity(&budget["total"])) @if digits::rounded(&budget["cycle"]["rollover"]).is_some_and(|n| n > 0.0) { span.soft { ", " (quantity(&cycle["rollover"])) " of them from the cycle before" } } }
             dt { "Allocated" } dd.num { (quantity(&budget["allocated"])) }
             dt { "Unallocated" } dd.num { (quantity(&budget["unallocated"])) }
             dt { "Used" } dd.num { (quantity(&budget["used"])) }

@@ -12,6 +12,7 @@ use crate::console::pager::older;
 use crate::console::scopes::Scopes;
 use crate::console::view::{View, items, query, text};
 use crate::console::words;
+use crate::kernel::digits;
 use crate::kernel::error::Result;
 
 crate::pages! { usage:
@@ -58,7 +59,7 @@ async fn overview(view: &mut View) -> Result<Response> {
     for sum in &sums {
         let metric = (text(sum, "metric").to_owned(), text(sum, "unit").to_owned());
         let at = words::parse_instant(text(sum, "starts_at"));
-        if let (Some(at), Some(used)) = (at, sum["quantity"].as_f64()) {
+        if let (Some(at), Some(used)) = (at, digits::rounded(&sum["quantity"])) {
             *metrics.entry(metric).or_default().entry(at.date_naive()).or_default() += used;
         }
     }
@@ -128,7 +129,7 @@ fn metric_card(
         title: &title,
         unit,
         points: &points,
-        limit: daily.and_then(|limit| limit["quantity"].as_f64()),
+        limit: daily.and_then(|limit| digits::rounded(&limit["quantity"])),
     };
     let pace = pace(&points);
     let sum: f64 = points.iter().map(|(_, used)| used).sum();
@@ -204,7 +205,7 @@ fn limit_row(view: &View, limit: &Value, pace: f64, scopes: &Scopes) -> Markup {
     let scope = text(limit, "scope");
     let until = words::parse_instant(text(&limit["interval"], "until"));
     let resets = until.filter(|at| text(limit, "window") != "rolling" && *at > view.now);
-    let remaining = limit["remaining"].as_f64();
+    let remaining = digits::rounded(&limit["remaining"]);
     let days = remaining.filter(|_| pace > 0.0).map(|left| left / pace);
     let full = days.filter(|days| *days < 3650.0).and_then(|days| {
         #[expect(clippy::cast_possible_truncation, reason = "fewer days than 3650")]

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::mpsc::Receiver;
 
+use crate::kernel::digits;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::secret::{ShownOnce, hex, sha256};
 
@@ -152,7 +153,7 @@ impl<T: Serialize + JsonSchema + 'static> Output for Rendered<T> {
     fn answer(self, is_audited: bool) -> Result<Answer> {
         let (status, body, tag) = (StatusCode::OK, Some(self.body), Some(self.tag));
         let after = body.as_deref().filter(|_| is_audited);
-        let after = after.and_then(|body| serde_json::from_slice(body).ok());
+        let after = after.and_then(|body| digits::read(body).ok());
         Ok(Answer { status, location: None, body, tag, made: None, after, stream: None })
     }
 }
@@ -212,7 +213,7 @@ impl Output for NoContent {
 
 fn json_answer<T: Serialize>(status: StatusCode, value: &T, is_audited: bool) -> Result<Answer> {
     let body = ShownOnce::while_shown(|| serde_json::to_vec(value)).map_err(Error::internal)?;
-    let after = is_audited.then(|| serde_json::to_value(value)).transpose();
+    let after = is_audited.then(|| digits::value_of(value)).transpose();
     let (body, after) = (Some(body.into()), after.map_err(Error::internal)?);
     Ok(Answer { status, location: None, body, tag: None, made: None, after, stream: None })
 }

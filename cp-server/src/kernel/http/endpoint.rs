@@ -31,6 +31,7 @@ use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::app::{App, Part};
 use crate::kernel::completion::{Client, Deadline, to_the_end};
 use crate::kernel::db::Conn;
+use crate::kernel::digits;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Answer, has_tag};
 use crate::kernel::http::cx::Cx;
@@ -176,7 +177,7 @@ impl Admitted {
                 before => before?,
             };
             check_if_match(parts, before.as_ref().map(|before| &before.tag))?;
-            audit.before = before.and_then(|before| serde_json::from_slice(&before.body).ok());
+            audit.before = before.and_then(|before| digits::read(&before.body).ok());
         }
 
         let target = place.target(at);

@@ -32,6 +32,7 @@ use crate::kernel::app::App;
 use crate::kernel::completion::Deadline;
 use crate::kernel::db::Conn;
 use crate::kernel::db::shared::SharedConn;
+use crate::kernel::digits;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::line::Line;
 use crate::kernel::text::path_segment;
@@ -91,7 +92,7 @@ pub struct InProcess {
     is_begun: bool,
 }
 
-/// A value that was read, and its entity tag.
+/// A value that was read, with the digits of its numbers, and its entity tag.
 pub struct Seen<T> {
     pub value: T,
     pub tag: Option<String>,
@@ -147,7 +148,7 @@ impl InProcess {
         }
         let (parts, body) = self.answer(request).await?;
         let tag = parts.headers.get(header::ETAG).and_then(|tag| tag.to_str().ok());
-        let value = serde_json::from_slice(&body).map_err(Error::internal)?;
+        let value = digits::read(&body).map_err(Error::internal)?;
         Ok(Seen { value, tag: tag.map(str::to_owned) })
     }
 
@@ -172,7 +173,10 @@ impl InProcess {
         if self.is_begun {
             self.caller = authentication::again(self.app(), &self.parts).await?;
         }
-        let json = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+        let json = match body.is_null() {
+            true => Body::empty(),
+            false => Body::from(digits::write(body).map_err(Error::internal)?),
+        };
         let mut request = self.request(operation, place, query, json)?;
         let headers = request.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -187,7 +191,7 @@ impl InProcess {
         let location = parts.headers.get(header::LOCATION).and_then(|to| to.to_str().ok());
         let body = match body.is_empty() {
             true => Value::Null,
-            false => serde_json::from_slice(&body).map_err(Error::internal)?,
+            false => digits::read(&body).map_err(Error::internal)?,
         };
         Ok(Done { status: parts.status, location: location.map(str::to_owned), body })
     }

@@ -16,6 +16,7 @@ use self::objects::Objects;
 use self::refusal::{Part, Refusal};
 pub use self::strict::ITEMS;
 use self::strict::check;
+use crate::kernel::digits;
 use crate::kernel::error::{Error, Result};
 
 /// PostgreSQL strings cannot contain U+0000, so neither database gets one.
@@ -72,7 +73,11 @@ pub fn with_query(body: Bytes, query: &str) -> Result<Bytes> {
     if pairs.peek().is_none() {
         return Ok(body);
     }
-    let mut members: Map<String, Value> = if body.is_empty() { Map::new() } else { read(&body)? };
+    let mut members: Map<String, Value> = Map::new();
+    if !body.is_empty() {
+        read::<Map<String, Value>>(&body)?;
+        members = digits::read(&body).map_err(Error::internal)?;
+    }
     let mut refusals = Vec::new();
     for (name, value) in pairs {
         if let Some(rule) = unsound(&value) {
@@ -85,7 +90,7 @@ pub fn with_query(body: Bytes, query: &str) -> Result<Bytes> {
     if !refusals.is_empty() {
         return Err(refusal::error(refusals));
     }
-    serde_json::to_vec(&members).map(Bytes::from).map_err(Error::internal)
+    digits::write(&members).map(Bytes::from).map_err(Error::internal)
 }
 
 /// Returns the rule that a value of a query string breaks. The decoder puts U+FFFD in the place of

@@ -1,11 +1,13 @@
 //! Canonical JSON (RFC 8785): one encoding per value, so that equal values have equal hashes.
 //!
-//! Integers keep all their digits: both databases return them as they were written. Beyond 2^53
-//! this goes further than RFC 8785, which knows only doubles.
+//! Integers and quantities keep all their digits: both databases return them as they were written.
+//! Beyond 2^53 and beyond 15 digits this goes further than RFC 8785, which knows only doubles.
 
 use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 use sqlx::types::Json;
+
+use crate::kernel::digits;
 
 /// A JSON column that keeps its canonical form. The committed bytes are stored as they are and need
 /// no parsing before they are hashed again. SQLite returns the same bytes; PostgreSQL returns
@@ -27,6 +29,12 @@ impl Text {
         self.0.get()
     }
 
+    /// Returns the value with the digits of its numbers, to be encoded again.
+    pub fn exact(&self) -> Value {
+        digits::read(self.as_str().as_bytes()).expect("its column accepts only JSON")
+    }
+
+    /// Returns the value. Doubles stand for its numbers.
     pub fn value(&self) -> Value {
         serde_json::from_str(self.as_str()).expect("its column accepts only JSON")
     }
@@ -39,7 +47,10 @@ pub fn value(text: &mut Vec<u8>, value: &Value) {
         Value::Bool(true) => text.extend_from_slice(b"true"),
         Value::Bool(false) => text.extend_from_slice(b"false"),
         Value::Number(n) => text.extend_from_slice(number(n).as_bytes()),
-        Value::String(s) => string(text, s),
+        Value::String(s) => match digits::of(s) {
+            Some(number) => text.extend_from_slice(number.as_bytes()),
+            None => string(text, s),
+        },
         Value::Array(items) => {
             text.push(b'[');
             for (n, item) in items.iter().enumerate() {
@@ -158,5 +169,27 @@ mod tests {
             assert_eq!(ecmascript(f64::from_bits(bits)), text);
         }
         assert_eq!(canonical("[-7, 18446744073709551615, 1.0]"), "[-7,18446744073709551615,1]");
+    }
+
+    #[test]
+    fn quantity_keeps_its_digits_and_other_numbers_keep_their_form() {
+        let text =
+            r#"{"a":3000000000001001.100001,"b":99999999999.123456,"c":18446744073709551615}"#;
+        let exact = Text::of(&digits::read(text.as_bytes()).unwrap());
+        assert_eq!(exact.as_str(), text);
+        assert_eq!(Text::of(&exact.exact()).as_str(), text);
+        assert_eq!(exact.value()["a"], serde_json::json!(3_000_000_000_001_001.0));
+        // What PostgreSQL returns for a double is the same double.
+        for (stored, form) in [
+            ("100000000000000000000000", "1e+23"),
+            ("0.0000009999999999999997", "9.999999999999997e-7"),
+            ("123456789012345680000000000000", "1.2345678901234568e+29"),
+            ("333333333.3333332", "333333333.3333332"),
+            ("1.50", "1.5"),
+        ] {
+            let read: Value = digits::read(stored.as_bytes()).unwrap();
+            assert_eq!(Text::of(&read).as_str(), form, "{stored}");
+            assert_eq!(canonical(stored), form, "{stored}");
+        }
     }
 }

@@ -141,7 +141,7 @@ impl Event {
 
     /// Returns the same event with its JSON columns in canonical form.
     pub fn canonical(&self) -> Self {
-        let canonical = |text: &Text| Text::of(&text.value());
+        let canonical = |text: &Text| Text::of(&text.exact());
         let (before, after) = (canonical(&self.before), canonical(&self.after));
         let metadata = self.metadata.as_ref().map(canonical);
         let vouched_by = self.vouched_by.as_ref().map(canonical);

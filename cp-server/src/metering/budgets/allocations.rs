@@ -11,6 +11,7 @@ use super::tree::{Groups, Tree};
 use crate::identity::scopes::{self, ScopeKind, ScopeRef};
 use crate::kernel::access::place::Org;
 use crate::kernel::access::products;
+use crate::kernel::digits;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{NoContent, Put};
 use crate::kernel::http::cx::Cx;
@@ -134,7 +135,7 @@ async fn put(
     if let Some(before) = &before {
         let known = Tree::new(cx.at, vec![before.clone()]);
         let known = shown(cx, &cycle, &known).await?.pop();
-        cx.audit.before = known.and_then(|known| serde_json::to_value(known).ok());
+        cx.audit.before = known.and_then(|known| digits::value_of(&known).ok());
     }
     let tree = Tree::new(cx.at, rows::of_cycle(cx, cycle.id).await?);
     let item = shown(cx, &cycle, &tree).await?.into_iter().find(|item| item.scope == scope);
@@ -158,7 +159,7 @@ async fn delete(
     };
     refuse_parts(&tree, &row)?;
     let removed = shown(cx, &cycle, &tree).await?.into_iter().find(|item| item.scope == scope);
-    cx.audit.before = removed.and_then(|removed| serde_json::to_value(removed).ok());
+    cx.audit.before = removed.and_then(|removed| digits::value_of(&removed).ok());
     rows::delete(cx, &[row]).await?;
     tree.rows.retain(|row| row.scope != scope && changed.contains(&row.scope));
     rows::write(cx, &budget, &cycle, &tree.rows).await?;

@@ -12,6 +12,7 @@ use crate::kernel::access::caller::Caller;
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::app::App;
 use crate::kernel::clock::after;
+use crate::kernel::digits;
 use crate::kernel::effect::Effect;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::Resource;
@@ -243,7 +244,7 @@ async fn renew_one(app: &App, organization: OrganizationId, product: &str) -> Re
     };
     // Lists are in the order of the IDs, which are random within a millisecond.
     cx.now = cx.now.max(active.created_at + TimeDelta::milliseconds(1));
-    cx.audit.before = serde_json::to_value(active.clone().shown(None)).ok();
+    cx.audit.before = digits::value_of(&active.clone().shown(None)).ok();
     let starts_at = active.ends_at.unwrap_or(cx.now);
     let next = Next {
         name: default_name(&budget, starts_at),
@@ -254,7 +255,7 @@ async fn renew_one(app: &App, organization: OrganizationId, product: &str) -> Re
     };
     let id = replace(&mut cx, &budget, Some(active), next, OnOversold::LeaveOut).await?;
     let opened = cycle_rows::load(&mut cx, id).await?;
-    cx.audit.after = serde_json::to_value(opened.shown(None)).ok();
+    cx.audit.after = digits::value_of(&opened.shown(None)).ok();
     let target = (Cycle::NOUN, id.to_string());
     cx.finish("budget_cycles.open", Some(organization), target, Effect::Harmless).await?;
     Ok(true)
