@@ -42,7 +42,7 @@ use crate::kernel::access::platform::{Platform, PlatformId, PlatformRow};
 use crate::kernel::app::{App, Part};
 use crate::kernel::db::Conn;
 use crate::kernel::db::query::Rows;
-use crate::kernel::db::record::{Any, Object};
+use crate::kernel::db::record::Object;
 use crate::kernel::declaration::{Declaration, Export, Happening, Purge};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Created, Resource};
@@ -126,10 +126,10 @@ crate::record! {
         project_id: Option<ProjectId>,
         /// The state before; null when the thing is new. Secrets are masked. When `$whole`, the
         /// digest of the whole state, is present, only the changed members are included.
-        before: Any,
+        before: Text,
         /// The state after; null when the thing was removed. Secrets are masked. `$whole` as in
         /// `before`.
-        after: Any,
+        after: Text,
         /// Additional data that the caller reports.
         metadata: Option<Object>,
         /// The reason, in the words of the caller.

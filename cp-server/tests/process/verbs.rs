@@ -171,3 +171,26 @@ fn cause_of_a_failed_connection_is_printed_once() {
     assert_eq!(said.matches("Connection refused").count(), 1, "{said}");
     assert!(!said.contains("secret"), "{said}");
 }
+
+#[test]
+fn quantity_keeps_its_digits_in_and_out() {
+    let client = Client::new();
+    client.server.post("/organizations", json!({"name": "Initech", "slug": "initech"}));
+    let digits = "123456789012345.654321";
+    let is_shown = |text: &str| text.contains(digits) && !text.contains('\0');
+    let recorded = client.run(&["usage", "record", "initech", "fine", digits]).unwrap();
+    assert!(recorded.contains(&format!("\"quantity\": {digits}")), "{recorded}");
+    for form in ["json", "table"] {
+        for operation in ["usage.list", "usage.summarize"] {
+            let words = ["call", operation, "org=initech", "--output", form];
+            let listed = client.run(&words).unwrap();
+            assert!(is_shown(&listed), "{listed}");
+        }
+    }
+    let quantity = format!("quantity={digits}");
+    client.run(&["call", "limits.put", "org=initech", "metric=fine", &quantity]).unwrap();
+    let exported = client.run(&["audit", "export"]).unwrap();
+    assert!(exported.contains(&format!("\"quantity\":{digits}")), "{exported}");
+    let refused = client.run(&["usage", "record", "initech", "fine", "1.0000001"]).unwrap_err();
+    assert!(refused.contains("at most 6 decimal places"), "{refused}");
+}

@@ -5,6 +5,7 @@ mod answers;
 mod callers;
 mod changes;
 mod edits;
+mod entries;
 mod form;
 mod forms;
 mod generated;

@@ -3,6 +3,7 @@ mod allocations;
 mod budgets;
 mod credits;
 mod cycles;
+mod digits;
 mod enforcement;
 mod limits;
 mod properties;

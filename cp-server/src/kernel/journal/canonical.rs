@@ -3,6 +3,10 @@
 //! Integers and quantities keep all their digits: both databases return them as they were written.
 //! Beyond 2^53 and beyond 15 digits this goes further than RFC 8785, which knows only doubles.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Serialize, Serializer, ser};
 use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 use sqlx::types::Json;
@@ -37,6 +41,26 @@ impl Text {
     /// Returns the value. Doubles stand for its numbers.
     pub fn value(&self) -> Value {
         serde_json::from_str(self.as_str()).expect("its column accepts only JSON")
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // As a value, so that both databases answer alike.
+        let text = digits::write(&self.exact()).map_err(ser::Error::custom)?;
+        RawValue::from_string(text).map_err(ser::Error::custom)?.serialize(serializer)
+    }
+}
+
+impl JsonSchema for Text {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        Value::schema_name()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Value::json_schema(generator)
     }
 }
 
