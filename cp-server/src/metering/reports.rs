@@ -62,7 +62,7 @@ fn events_of(
     let dims = json!({"usage_report_id": row.id, "license_id": report.license_id});
     let dims = Object::bounded("dims", dims.as_object().cloned().unwrap_or_default());
     let dims = dims.map_err(|error| format!("does not fit: {}", error.detail()))?;
-    let event = |(metric, number): (&String, &Box<RawValue>)| {
+    let event = |metric: &str, number: &RawValue| {
         let named = |e: String| format!("has an invalid counter {}: it {e}.", quoted(metric));
         Ok(NewUsageEvent {
             metric: metric.parse::<Name>().map_err(named)?,
@@ -82,5 +82,5 @@ fn events_of(
             mode: None,
         })
     };
-    counters.iter().map(event).collect()
+    counters.iter().map(|(metric, number)| event(metric, number)).collect()
 }
