@@ -6,6 +6,7 @@
 //! it grants is checked against the inviter at both times.
 
 mod acceptance;
+pub(in crate::identity) mod closing;
 mod row;
 
 use chrono::{DateTime, TimeDelta, Utc};

@@ -1,7 +1,6 @@
 //! Memberships: a person × a scope × a role × a status.
 
 pub mod group_members;
-mod open_invitations;
 pub mod person_organizations;
 pub mod row;
 pub mod scim_seats;

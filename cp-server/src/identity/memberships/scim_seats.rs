@@ -7,10 +7,10 @@
 //! A seat that it gives is that of a viewer. Its token must hold what the seat grants, like every
 //! other caller.
 
-use super::open_invitations;
 use super::seating::seat_as;
 use super::seats::{first_status, refuse_seat, remove};
 use super::{AcceptedAs, At, MembershipRow, MembershipStatus};
+use crate::identity::invitations::closing;
 use crate::identity::leavers;
 use crate::identity::roles::row as roles;
 use crate::identity::roles::system::VIEWER;
@@ -53,9 +53,9 @@ pub async fn unseat(cx: &mut Cx, user: UserId) -> Result<Option<AcceptedAs>> {
 /// addresses by which the provider knows the person.
 pub async fn keep_out(cx: &mut Cx, user: UserId, addresses: &[String]) -> Result<()> {
     leavers::end_seat(&mut cx.tx, cx.at, user, cx.now).await?;
-    open_invitations::revoke(cx, cx.at, user).await?;
+    closing::revoke(cx, cx.at, user).await?;
     for address in addresses {
-        open_invitations::revoke_to(cx, cx.at, &address.to_lowercase()).await?;
+        closing::revoke_to(cx, cx.at, &address.to_lowercase()).await?;
     }
     Ok(())
 }

@@ -4,10 +4,10 @@ use cp_contracts::ProblemCode;
 use serde_json::json;
 use sqlx::types::Json;
 
-use super::open_invitations;
 use super::row::{AcceptedAs, At, MembershipRow, MembershipStatus};
 use crate::identity::escalation;
 use crate::identity::ids::{InvitationId, MembershipId, RoleId, TokenId};
+use crate::identity::invitations::closing;
 use crate::identity::inviter::Inviter;
 use crate::identity::leavers;
 use crate::identity::role_grants::privileges_of;
@@ -156,7 +156,7 @@ pub async fn take<G>(
         .bind(seat.inviter.map(Json));
     if insert.exec().await? == 1 {
         if counts {
-            open_invitations::revoke(cx, organization, seat.user).await?;
+            closing::revoke(cx, organization, seat.user).await?;
         }
         if seat.status != MembershipStatus::Suspended {
             leavers::readmit(&mut cx.tx, organization, seat.user).await?;
@@ -297,7 +297,7 @@ pub(super) async fn follow_status(
         return leavers::readmit(&mut cx.tx, cx.at, user).await;
     }
     match scope {
-        RoleScope::Organization => open_invitations::revoke(cx, cx.at, user).await,
+        RoleScope::Organization => closing::revoke(cx, cx.at, user).await,
         _ => Ok(()),
     }
 }
@@ -309,7 +309,7 @@ async fn leave(cx: &mut Cx, user: UserId) -> Result<()> {
     cx.tx.q(sql).bind(cx.at).bind(user).exec().await?;
     users::unlink_from(cx, user).await?;
     leavers::end_seat(&mut cx.tx, cx.at, user, cx.now).await?;
-    open_invitations::revoke(cx, cx.at, user).await?;
+    closing::revoke(cx, cx.at, user).await?;
     let sql = "SELECT id FROM service_tokens
                WHERE organization_id = $1 AND created_by = $2 AND revoked_at IS NULL ORDER BY id";
     let tokens: Vec<(TokenId,)> = cx.tx.q(sql).bind(cx.at).bind(user).all().await?;

@@ -112,7 +112,7 @@ impl PgDatabase {
             settings.connect_with(options).await?
         };
         let statements = if pooled { Statements::Unnamed } else { Statements::Named };
-        Ok(Self { pool, statements, shares: Arc::new(Shares::new(most)) })
+        Ok(Self { pool, statements, shares: Arc::new(Shares::new(most, PATIENCE)) })
     }
 
     /// Whether a connection keeps its session between statements.

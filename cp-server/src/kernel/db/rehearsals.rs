@@ -152,7 +152,7 @@ mod tests {
         let db = Db::open_sqlite(&path, FileOptions::default()).await.unwrap();
         let write = |name: &str| std::fs::write(folder.path().join(name), "x").unwrap();
         let left = ["a.db.1-0.copy", "a.db.1-0.copy-journal", "a.db.1-1.copy-journal"];
-        let others = ["a.db.copy-not", "b.db.1-0.copy", "a.db.1-0.copy-notes", "a.dbcopy-wal"];
+        let others = ["a.db.copy-not", "b.db.1-0.copy", "a.db.1-0.copy-more", "a.dbcopy-wal"];
         left.into_iter().chain(others).for_each(write);
         let live = CopyFile::create(&path).unwrap();
         std::fs::write(beside(&live.path, "-journal"), "x").unwrap();

@@ -9,11 +9,11 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::postgres::PATIENCE;
 use super::queue::Share;
 
 /// The connections that changes leave for reads and for the server's own work.
@@ -24,6 +24,7 @@ pub(super) struct Shares {
     /// The connections of all shares together, and of one share.
     all: Arc<Semaphore>,
     of_one: usize,
+    patience: Duration,
     held: Mutex<HashMap<Share, Arc<Semaphore>>>,
 }
 
@@ -34,11 +35,11 @@ pub(super) struct Held {
 }
 
 impl Shares {
-    pub(super) fn new(connections: u32) -> Self {
+    pub(super) fn new(connections: u32, patience: Duration) -> Self {
         let connections = usize::try_from(connections).unwrap_or(usize::MAX);
         let all = connections.saturating_sub(LEFT).clamp(1, Semaphore::MAX_PERMITS);
         let of_one = (connections / 2).clamp(1, all);
-        Self { all: Arc::new(Semaphore::new(all)), of_one, held: Mutex::default() }
+        Self { all: Arc::new(Semaphore::new(all)), of_one, patience, held: Mutex::default() }
     }
 
     /// Waits until the share may hold one more connection.
@@ -52,7 +53,7 @@ impl Shares {
             Ok([own, self.all.clone().acquire_owned().await?])
         };
         let taken: Result<_, tokio::sync::AcquireError> =
-            timeout(PATIENCE, taken).await.map_err(|_| sqlx::Error::PoolTimedOut)?;
+            timeout(self.patience, taken).await.map_err(|_| sqlx::Error::PoolTimedOut)?;
         taken.map(|taken| Held { _permits: Some(taken) }).map_err(|_| sqlx::Error::PoolClosed)
     }
 
@@ -73,7 +74,7 @@ mod tests {
 
     #[tokio::test]
     async fn share_holds_half_of_the_connections_and_all_shares_leave_some() {
-        let shares = Shares::new(8);
+        let shares = Shares::new(8, Duration::MAX);
         let take = |n: u128| shares.take(Share::of(Uuid::from_u128(n)));
         let mut first = Vec::new();
         for _ in 0..4 {
@@ -91,7 +92,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_connection_serves_all_shares_in_turn() {
-        let shares = Shares::new(1);
+        let shares = Shares::new(1, Duration::MAX);
         for n in 0..3 {
             drop(shares.take(Share::of(Uuid::from_u128(n))).await.unwrap());
         }

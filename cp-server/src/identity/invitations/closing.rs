@@ -8,7 +8,7 @@ use crate::kernel::error::Result;
 use crate::kernel::http::cx::Cx;
 
 /// Revokes the open invitations of the organization to the person.
-pub(super) async fn revoke<G>(
+pub(in crate::identity) async fn revoke<G>(
     cx: &mut Cx<G>,
     organization: OrganizationId,
     user: UserId,
@@ -23,7 +23,7 @@ pub(super) async fn revoke<G>(
 
 /// Revokes the open invitations of the organization to an address in lower case. An expired one can no
 /// longer be sent again.
-pub(super) async fn revoke_to<G>(
+pub(in crate::identity) async fn revoke_to<G>(
     cx: &mut Cx<G>,
     organization: OrganizationId,
     email_key: &str,
