@@ -28,7 +28,7 @@ async fn changes_that_wait_for_a_row_leave_connections_to_others_on_postgres() {
     // Until those that may hold a connection wait for the row.
     let sql = "SELECT COUNT(*) FROM pg_stat_activity
                WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    while tx.q(sql).value::<i64>().await.unwrap() < Some(1) {
+    while world.value::<i64>(sql).await == 0 {
         tokio::task::yield_now().await;
     }
     for n in 0..5 {

@@ -101,12 +101,17 @@ pub(super) async fn first_status(
     Ok((status, accepted))
 }
 
-/// Returns whether the person has taken a seat in the organization.
+/// Returns whether the person has taken a seat in the organization. The seat stays until the end of the
+/// transaction: a request that removes it at the same moment then also removes the seats below it.
 async fn is_active(cx: &mut Cx, organization: OrganizationId, user: UserId) -> Result<bool> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM memberships
-                              WHERE organization_id = $1 AND user_id = $2
-                                AND scope = 'organization' AND status = 'active')";
-    Ok(cx.tx.q(sql).bind(organization).bind(user).value().await?.unwrap_or(false))
+    let sql = "SELECT 1 FROM memberships
+               WHERE organization_id = $1 AND user_id = $2
+                 AND scope = 'organization' AND status = 'active'";
+    let kept = "SELECT 1 FROM memberships
+                WHERE organization_id = $1 AND user_id = $2
+                  AND scope = 'organization' AND status = 'active' FOR KEY SHARE";
+    let found: Option<i32> = cx.tx.q2(sql, kept).bind(organization).bind(user).value().await?;
+    Ok(found.is_some())
 }
 
 /// Takes a seat. One of the organization counts against its quota, in the same statement.
@@ -122,8 +127,6 @@ pub async fn take<G>(
     let counts = seat.at == At::Organization;
     if counts {
         quotas::hold(cx, organization, Metric::Members).await?;
-    } else {
-        keep_member(cx, organization, &seat).await?;
     }
     let group = if let At::Group(id) = seat.at { Some(id) } else { None };
     let id = MembershipId::new(&cx.app.random, cx.now);
@@ -168,23 +171,6 @@ pub async fn take<G>(
         return Err(already());
     }
     Err(quotas::exceeded(cx, organization, Metric::Members, 1).await)
-}
-
-/// Keeps the person's seat of the organization until the end of the transaction. A request that removes
-/// it at the same moment then also removes the seat below it. SQLite has only one writer.
-async fn keep_member<G>(cx: &mut Cx<G>, organization: OrganizationId, below: &Seat) -> Result<()> {
-    if cx.tx.writes_alone() {
-        return Ok(());
-    }
-    let sql = "SELECT 1 FROM memberships
-               WHERE organization_id = $1 AND user_id = $2 AND scope = 'organization'
-               FOR KEY SHARE";
-    let kept: Option<i32> = cx.tx.q(sql).bind(organization).bind(below.user).value().await?;
-    // A person outside the organization is only offered a seat.
-    match kept {
-        None if below.status == MembershipStatus::Active => Err(Error::stale()),
-        _ => Ok(()),
-    }
 }
 
 pub(in crate::identity) fn already() -> Error {
