@@ -102,7 +102,7 @@ pub(super) async fn first_status(
 }
 
 /// Returns whether the person has taken a seat in the organization. The seat stays until the end of the
-/// transaction: a request that removes it at the same moment then also removes the seats below it.
+/// transaction: a request that removes it at the same moment then also removes lower seats.
 async fn is_active(cx: &mut Cx, organization: OrganizationId, user: UserId) -> Result<bool> {
     let sql = "SELECT 1 FROM memberships
                WHERE organization_id = $1 AND user_id = $2
