@@ -152,8 +152,8 @@ fn responses(
 
 const REFUSALS: [Refusal; 15] = [
     Refusal { status: "400", words: "The request is not well-formed.", of: always },
-    Refusal { status: "401", words: "A valid credential is required.", of: is_guarded },
-    Refusal { status: "403", words: "The caller lacks the permission.", of: may_forbid },
+    Refusal { status: "401", words: "A valid credential is required.", of: may_refuse },
+    Refusal { status: "403", words: "The caller lacks the permission.", of: may_refuse },
     Refusal { status: "404", words: "The object was not found.", of: is_of_the_api },
     Refusal {
         status: "406",
@@ -180,8 +180,9 @@ fn always(_: &Line) -> bool {
     true
 }
 
-/// A line that grants permissions may also refuse a caller without a credential.
-fn may_forbid(line: &Line) -> bool {
+/// Whether the line may refuse a caller. A line that grants permissions checks a credential that the
+/// caller sends, and may refuse one without.
+fn may_refuse(line: &Line) -> bool {
     is_guarded(line) || line.grants
 }
 
